@@ -1,0 +1,112 @@
+"""What is known of one instance: who it is, where its bytes and its pixels are.
+
+`imaging` reads a `Header` out of the first bytes of a file, `storage` names the file's
+bytes with a `Blob`, `services` puts the two together as an `Instance`, `index` keeps it.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Any, TypeAlias
+
+from hilum.core.identifiers import public_id
+
+#: Attributes in the DICOM JSON model (PS3.18 F.2): tag as eight upper-case hex digits
+#: to ``{"vr": …, "Value": […]}``. An element with an empty value has no ``Value``.
+Attributes: TypeAlias = dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Identity:
+    """The four identifiers of an instance, without padding, and its public ids."""
+
+    patient_id: str
+    study_instance_uid: str
+    series_instance_uid: str
+    sop_instance_uid: str
+
+    @cached_property
+    def patient(self) -> str:
+        """Public id of the patient."""
+        return public_id(self.patient_id)
+
+    @cached_property
+    def study(self) -> str:
+        """Public id of the study."""
+        return public_id(self.patient_id, self.study_instance_uid)
+
+    @cached_property
+    def series(self) -> str:
+        """Public id of the series."""
+        return public_id(self.patient_id, self.study_instance_uid, self.series_instance_uid)
+
+    @cached_property
+    def instance(self) -> str:
+        """Public id of the instance."""
+        return public_id(
+            self.patient_id,
+            self.study_instance_uid,
+            self.series_instance_uid,
+            self.sop_instance_uid,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PixelData:
+    """Where the pixels of a file lie, so that one frame is one positioned read.
+
+    Offsets count from the first byte of the Part 10 file; in the deflated transfer
+    syntax from the first byte of the file as it would be with its data set inflated.
+    """
+
+    tag: int
+    """0x7FE00010, or 0x7FE00008 (float) or 0x7FE00009 (double)."""
+    offset: int
+    """First byte of the value: of the pixels, or of the first item (the offset table)."""
+    length: int
+    """Bytes of the value, items and their headers included."""
+    frame_count: int
+    frame_offsets: bytes = b""
+    """Encapsulated only: ``frame_count + 1`` little-endian unsigned 64-bit offsets; frame
+    ``i`` is the items from offset ``i`` up to offset ``i + 1``. Empty: native."""
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What the elements in front of the pixel data say."""
+
+    identity: Identity
+    sop_class_uid: str
+    transfer_syntax_uid: str
+    data_set_offset: int
+    """First byte behind the file meta information (PS3.10 7.1)."""
+    attributes: Attributes
+    """The index tags that are present (`hilum.core.levels`), text as Unicode."""
+    pixel_data: PixelData | None
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """The bytes of a stored file."""
+
+    digest: str
+    """SHA-256 in lower-case hexadecimal: the file's name in the store."""
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Who sent an instance, and when it arrived (UTC)."""
+
+    source: str
+    """A calling AE title, ``http``, or ``import``."""
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One stored instance: the unit that `services` hands to `index`."""
+
+    header: Header
+    blob: Blob
+    origin: Origin
