@@ -1,0 +1,172 @@
+"""Ingest: the way of an instance from the wire to its acknowledgement.
+
+An edge writes what arrives into a spool writer and calls `Ingest.accept`. When that
+returns, the bytes are on disk under a name that survives a power cut, and the edge may
+acknowledge. Everything behind it, the store and the index, follows in `Promotion`.
+"""
+
+import concurrent.futures
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import structlog
+
+from hilum.core.errors import Conflict, HilumError, IdentityMismatch, Invalid
+from hilum.core.instance import Blob, Header, Origin
+from hilum.imaging.header import read_header
+from hilum.services.crossing import Crossing
+from hilum.services.promotion import Outcome, Pending, Promotion
+from hilum.storage.quarantine import Quarantine
+from hilum.storage.spool import Spool, SpoolEntry, SpoolWriter
+
+log = structlog.get_logger(__name__)
+
+# fsync waits for the disk, not for a core: a few more threads than cores share its groups.
+_SYNC_THREADS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What the command of a C-STORE says its data set is (PS3.7 9.1.1)."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """An instance whose bytes are durable."""
+
+    header: Header
+    blob: Blob
+    outcome: "Future[Outcome]"
+    """Resolved when the instance can be found by a query."""
+
+
+class Ingest:
+    """Takes instances in. Thread-safe; every method may block on the disk."""
+
+    def __init__(
+        self,
+        spool: Spool,
+        quarantine: Quarantine,
+        promotion: Promotion,
+        crossing: Crossing,
+    ) -> None:
+        self._spool = spool
+        self._quarantine = quarantine
+        self._promotion = promotion
+        self._crossing = crossing
+        self._syncs = ThreadPoolExecutor(_SYNC_THREADS, thread_name_prefix="sync")
+
+    def begin(self, origin: Origin) -> SpoolWriter:
+        """Open a spool writer for the bytes of one Part 10 file.
+
+        Raises
+        ------
+        StorageFull, StorageUnavailable
+            Nothing can be taken in at the moment.
+        """
+        return self._spool.create(origin)
+
+    def accept(self, writer: SpoolWriter, expected: Expected | None = None) -> Receipt:
+        """Make what was written durable and queue it for the store and the index.
+
+        Whatever cannot become an instance is kept in quarantine before the error is
+        raised: nothing that arrived whole is thrown away.
+
+        Raises
+        ------
+        NotDicom, Invalid
+            The bytes are no instance, or lack an identifier.
+        IdentityMismatch
+            The data set is another instance than `expected` (PS3.4 B.2.3).
+        Conflict
+            Another version is stored and the policy is to reject new ones.
+        StorageFull, StorageUnavailable
+            The disk did not take the bytes; nothing is kept.
+
+        Notes
+        -----
+        The header is read while the disk syncs: both cost about the same.
+        """
+        syncing = self._syncs.submit(writer.sync)
+        try:
+            header = _understand(writer, expected)
+        except Invalid as fault:
+            syncing.result()
+            self._set_aside(writer.commit(), fault)
+            raise
+        finally:
+            concurrent.futures.wait([syncing])
+        syncing.result()
+        entry = writer.commit()
+        if self._promotion.rejects_conflicts:
+            self._refuse_conflict(entry, header)
+        return Receipt(header, entry.blob, self._enqueue(entry, header))
+
+    def wait_visible(self, receipts: Iterable[Receipt], timeout_seconds: float) -> bool:
+        """Wait until queries find all of `receipts`; False if the time ran out first.
+
+        Running out of time loses nothing: the spool holds the instances until the index
+        has them.
+        """
+        outcomes = [receipt.outcome for receipt in receipts]
+        return not concurrent.futures.wait(outcomes, timeout_seconds).not_done
+
+    def replay(self) -> int:
+        """Queue what an earlier run acknowledged but did not finish; return how many.
+
+        Incomplete files, which were never acknowledged, are removed by the spool.
+        """
+        count = 0
+        for entry in self._spool.recover():
+            self._enqueue(entry, None)
+            count += 1
+        return count
+
+    def close(self) -> None:
+        """Stop the helper threads; call it when both edges are closed."""
+        self._syncs.shutdown()
+
+    def _enqueue(self, entry: SpoolEntry, header: Header | None) -> "Future[Outcome]":
+        outcome: Future[Outcome] = Future()
+        self._crossing.post(self._promotion.add, Pending(entry, header, outcome))
+        return outcome
+
+    def _refuse_conflict(self, entry: SpoolEntry, header: Header) -> None:
+        try:
+            self._crossing.call(self._promotion.check_conflict(entry, header))
+        except Conflict as conflict:
+            self._set_aside(entry, conflict)
+            raise
+
+    def _set_aside(self, entry: SpoolEntry, fault: HilumError) -> None:
+        path = self._quarantine.keep(entry, str(fault), fault.code)
+        log.warning(
+            "quarantined",
+            reason=str(fault),
+            code=fault.code,
+            digest=entry.blob.digest,
+            source=entry.origin.source,
+            file=path.name,
+        )
+
+
+def _understand(writer: SpoolWriter, expected: Expected | None) -> Header:
+    with writer.open_for_reading() as file:
+        header = read_header(file)
+    if expected is None:
+        return header
+    if header.sop_class_uid != expected.sop_class_uid:
+        raise IdentityMismatch(
+            f"SOP class of the command is {expected.sop_class_uid}, "
+            f"of the data set {header.sop_class_uid}"
+        )
+    if header.identity.sop_instance_uid != expected.sop_instance_uid:
+        raise IdentityMismatch(
+            f"SOP instance of the command is {expected.sop_instance_uid}, "
+            f"of the data set {header.identity.sop_instance_uid}"
+        )
+    return header

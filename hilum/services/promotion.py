@@ -1,0 +1,252 @@
+"""Promotion: from the spool into the store and the index, in batches, off the hot path.
+
+One consumer takes whatever is waiting, links the files to their content addresses, writes
+the documents in one round trip and only then lets go of the spool entries. Every step can
+be repeated, so a crash anywhere in between is mended by replaying the spool. While MongoDB
+is away the batch at hand is tried again and the rest waits, in the spool and in the queue.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Literal
+
+import structlog
+
+from hilum.core.errors import Conflict, Invalid, Temporary
+from hilum.core.instance import Blob, Header, Instance
+from hilum.imaging.header import read_header
+from hilum.index.writer import Write, Writer
+from hilum.services.sameness import same_data_set
+from hilum.storage.quarantine import Quarantine
+from hilum.storage.spool import SpoolEntry
+from hilum.storage.store import Store
+
+log = structlog.get_logger(__name__)
+
+ConflictPolicy = Literal["replace", "keep", "reject"]
+
+#: More instances a batch do not make a round trip cheaper, and delay the first of them.
+_BATCH_SIZE = 500
+# Behind this many, a waiting instance's header is read again from its file instead of
+# being kept: a day without MongoDB must not cost the node its memory.
+_HEADERS_KEPT = 2_000
+_RETRY_FIRST_SECONDS = 0.1
+_RETRY_LONGEST_SECONDS = 5.0
+
+
+class Outcome(Enum):
+    """What became of an accepted instance."""
+
+    STORED = "stored"
+    ALREADY_STORED = "already-stored"
+    REPLACED = "replaced"
+    KEPT_CURRENT = "kept-current"
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A durable instance on its way into the index."""
+
+    entry: SpoolEntry
+    header: Header | None
+    """None: to be read again from the entry's file."""
+    outcome: "Future[Outcome]"
+
+
+@dataclass(frozen=True, slots=True)
+class _Decision:
+    """What one pending instance comes to, given what is current in the index."""
+
+    pending: Pending
+    outcome: Outcome
+    write: Write | None
+    """None: the stored file holds the same data set already."""
+
+
+class Promotion:
+    """The consumer of the spool. Lives on the loop; `run` is its task."""
+
+    def __init__(
+        self,
+        store: Store,
+        quarantine: Quarantine,
+        writer: Writer,
+        policy: ConflictPolicy = "replace",
+    ) -> None:
+        self._store = store
+        self._quarantine = quarantine
+        self._writer = writer
+        self._policy = policy
+        self._waiting: deque[Pending] = deque()
+        self._batch: list[Pending] = []
+        self._arrived = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @property
+    def rejects_conflicts(self) -> bool:
+        """Whether a new version of a stored instance is refused before it is acknowledged."""
+        return self._policy == "reject"
+
+    @property
+    def backlog(self) -> int:
+        """Instances that are acknowledged and cannot be found yet."""
+        return len(self._waiting) + len(self._batch)
+
+    def add(self, pending: Pending) -> None:
+        """Queue one instance."""
+        if len(self._waiting) >= _HEADERS_KEPT:
+            pending = replace(pending, header=None)
+        self._waiting.append(pending)
+        self._idle.clear()
+        self._arrived.set()
+
+    async def check_conflict(self, entry: SpoolEntry, header: Header) -> None:
+        """Look whether another version is stored under the same identifiers.
+
+        Raises
+        ------
+        Conflict
+            It is.
+        IndexUnavailable
+            MongoDB does not answer, so nobody knows.
+        """
+        identity = header.identity
+        blob = (await self._writer.current([identity.instance])).get(identity.instance)
+        if blob is None or blob.digest == entry.blob.digest:
+            return
+        if not await asyncio.to_thread(self._holds_same, blob, entry):
+            raise Conflict(
+                f"another version of {identity.sop_instance_uid} is stored "
+                "and the policy is to reject new ones"
+            )
+
+    async def run(self) -> None:
+        """Promote what arrives, until cancelled."""
+        while True:
+            if not self._waiting:
+                self._idle.set()
+                self._arrived.clear()
+                await self._arrived.wait()
+            count = min(len(self._waiting), _BATCH_SIZE)
+            self._batch = [self._waiting.popleft() for _ in range(count)]
+            await self._finish(self._batch)
+            self._batch = []
+
+    async def drained(self, timeout_seconds: float) -> bool:
+        """Wait until everything accepted can be found; False if the time ran out first."""
+        try:
+            await asyncio.wait_for(self._idle.wait(), timeout_seconds)
+        except TimeoutError:
+            return False
+        return True
+
+    async def _finish(self, batch: Sequence[Pending]) -> None:
+        delay_seconds = _RETRY_FIRST_SECONDS
+        while batch:
+            try:
+                batch = await self._attempt(batch)
+            except Temporary as error:
+                log.warning("promotion waits", reason=str(error), backlog=self.backlog)
+                await asyncio.sleep(delay_seconds)
+                delay_seconds = min(2 * delay_seconds, _RETRY_LONGEST_SECONDS)
+            except Exception as error:  # noqa: BLE001  # whatever one instance causes must not stop the others
+                if len(batch) == 1:
+                    await asyncio.to_thread(self._give_up, batch[0], error)
+                    return
+                for pending in batch:
+                    await self._finish([pending])
+                return
+
+    async def _attempt(self, batch: Sequence[Pending]) -> list[Pending]:
+        """Promote `batch` once; return what has to be tried again."""
+        instances = await asyncio.to_thread(self._read, batch)
+        first: dict[str, tuple[Pending, Instance]] = {}
+        again: list[Pending] = []
+        for pending, instance in instances:
+            public_id = instance.header.identity.instance
+            if public_id in first:  # a second arrival of the same instance: in its turn
+                again.append(pending)
+            else:
+                first[public_id] = (pending, instance)
+        current = await self._writer.current(list(first))
+        decisions = await asyncio.to_thread(self._decide, list(first.values()), current)
+        writes = [decision.write for decision in decisions if decision.write is not None]
+        await asyncio.to_thread(
+            self._store.put, [d.pending.entry for d in decisions if d.write is not None]
+        )
+        lost = {id(write) for write in await self._writer.write(writes)}
+        done = [decision for decision in decisions if id(decision.write) not in lost]
+        again += [decision.pending for decision in decisions if id(decision.write) in lost]
+        await asyncio.to_thread(_release, done)
+        return again
+
+    def _read(self, batch: Sequence[Pending]) -> list[tuple[Pending, Instance]]:
+        instances: list[tuple[Pending, Instance]] = []
+        for pending in batch:
+            header = pending.header
+            if header is None:
+                try:
+                    with pending.entry.path.open("rb") as file:
+                        header = read_header(file)
+                except Invalid as error:
+                    # Only a spool that was written by other hands holds such a file.
+                    self._give_up(pending, error)
+                    continue
+            entry = pending.entry
+            instances.append((pending, Instance(header, entry.blob, entry.origin)))
+        return instances
+
+    def _decide(
+        self, instances: Sequence[tuple[Pending, Instance]], current: dict[str, Blob]
+    ) -> list[_Decision]:
+        decisions = []
+        for pending, instance in instances:
+            blob = current.get(instance.header.identity.instance)
+            if blob is None:
+                outcome, write = Outcome.STORED, Write(instance)
+            elif blob.digest == instance.blob.digest:
+                # Written again on purpose: a crash may have come between the document
+                # and the counts above it.
+                outcome, write = Outcome.ALREADY_STORED, Write(instance, supersedes=blob)
+            elif self._holds_same(blob, pending.entry):
+                decisions.append(_Decision(pending, Outcome.ALREADY_STORED, None))
+                continue
+            else:
+                keep = self._policy != "replace"
+                outcome = Outcome.KEPT_CURRENT if keep else Outcome.REPLACED
+                write = Write(instance, supersedes=blob, keep_current=keep)
+                log.warning(
+                    "conflict",
+                    sop_instance_uid=instance.header.identity.sop_instance_uid,
+                    outcome=outcome.value,
+                    current=blob.digest,
+                    received=instance.blob.digest,
+                    source=instance.origin.source,
+                )
+            decisions.append(_Decision(pending, outcome, write))
+        return decisions
+
+    def _holds_same(self, blob: Blob, entry: SpoolEntry) -> bool:
+        with self._store.open(blob.digest) as stored, entry.path.open("rb") as received:
+            return same_data_set(stored, received)
+
+    def _give_up(self, pending: Pending, error: Exception) -> None:
+        path = self._quarantine.keep(pending.entry, str(error), type(error).__name__)
+        log.error(
+            "promotion failed, file kept in quarantine",
+            file=path.name,
+            digest=pending.entry.blob.digest,
+            exc_info=error,
+        )
+        pending.outcome.set_exception(error)
+
+
+def _release(done: Sequence[_Decision]) -> None:
+    for decision in done:
+        decision.pending.entry.remove()
+        decision.pending.outcome.set_result(decision.outcome)
