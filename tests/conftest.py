@@ -1,0 +1,58 @@
+"""Fixtures of the whole suite, and the check that its real parts are installed."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.nodes import RunningNode, running
+
+#: Programs the tests drive, and the Debian package each comes in.
+PROGRAMS = {
+    "/usr/bin/storescu": "dcmtk",
+    "/usr/bin/findscu": "dcmtk",
+    "/usr/bin/movescu": "dcmtk",
+    "/usr/bin/getscu": "dcmtk",
+    "/usr/bin/dcmdump": "dcmtk",
+    "/usr/bin/chromium": "chromium",
+}
+
+
+def pytest_sessionstart() -> None:
+    missing = {p: package for p, package in PROGRAMS.items() if not os.access(p, os.X_OK)}
+    if missing:
+        packages = " ".join(sorted(set(missing.values())))
+        pytest.exit(
+            f"missing {', '.join(missing)}; install them with: apt-get install {packages}",
+            returncode=3,
+        )
+
+
+@pytest.fixture
+def running_node(tmp_path: Path) -> Iterator[RunningNode]:
+    """A node of the test's own, with an empty data folder."""
+    with running(tmp_path / "node") as node:
+        yield node
+
+
+@pytest.fixture(scope="module")
+def shared_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningNode]:
+    """One node for the tests of a module that do not mind each other's studies."""
+    with running(tmp_path_factory.mktemp("shared") / "node") as node:
+        yield node
+
+
+@pytest.fixture
+def launch(tmp_path: Path) -> Iterator[Callable[..., RunningNode]]:
+    """Start nodes with settings of the test's choosing; all are stopped at its end."""
+    nodes: list[RunningNode] = []
+
+    def start(name: str = "node", **settings: str) -> RunningNode:
+        node = RunningNode(tmp_path / name, settings)
+        nodes.append(node)
+        return node.start()
+
+    yield start
+    for node in nodes:
+        node.stop()

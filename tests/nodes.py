@@ -1,0 +1,137 @@
+"""Real nodes for tests: `hilum serve` as its own process, on free ports."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until(condition: Callable[[], Any], seconds: float = 30, what: str = "") -> Any:
+    """Poll `condition` until it is true and return what it gave."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds} s: {what or condition}")
+        time.sleep(0.02)
+
+
+@dataclass
+class RunningNode:
+    """A node in a process of its own."""
+
+    data_dir: Path
+    settings: dict[str, str] = field(default_factory=dict)
+    aet: str = "HILUM"
+    dicom_port: int = field(default_factory=free_port)
+    http_port: int = field(default_factory=free_port)
+    process: "subprocess.Popen[bytes] | None" = None
+
+    @property
+    def http_url(self) -> str:
+        return f"http://127.0.0.1:{self.http_port}"
+
+    @property
+    def peer(self) -> tuple[str, str, str, str]:
+        """Arguments by which a dcmtk program calls this node."""
+        return ("-aec", self.aet, "127.0.0.1", str(self.dicom_port))
+
+    @property
+    def log_path(self) -> Path:
+        return self.data_dir.with_suffix(".log")
+
+    @property
+    def log(self) -> str:
+        return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
+
+    def start(self, seconds: float = 60) -> "RunningNode":
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("HILUM_")}
+        environment |= {
+            "HILUM_AET": self.aet,
+            "HILUM_DATA_DIR": str(self.data_dir),
+            "HILUM_DICOM_PORT": str(self.dicom_port),
+            "HILUM_HTTP_PORT": str(self.http_port),
+            "HILUM_LOG_FORMAT": "json",
+            **self.settings,
+        }
+        with self.log_path.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "hilum", "serve"],
+                env=environment,
+                cwd=self.data_dir.parent,
+                stdout=log,
+                stderr=log,
+            )
+        self.wait_ready(seconds)
+        return self
+
+    def wait_ready(self, seconds: float = 60) -> None:
+        def ready() -> bool:
+            assert self.process is not None
+            if self.process.poll() is not None:
+                raise AssertionError(f"the node ended with {self.process.returncode}:\n{self.log}")
+            try:
+                socket.create_connection(("127.0.0.1", self.dicom_port), 1).close()
+                urllib.request.urlopen(f"{self.http_url}/health", timeout=2).close()
+            except urllib.error.HTTPError:
+                return True  # up, and saying what is wrong
+            except OSError:
+                return False
+            return True
+
+        try:
+            wait_until(ready, seconds, "the node answers")
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.log}") from None
+
+    def get_json(self, path: str) -> Any:
+        with urllib.request.urlopen(f"{self.http_url}{path}", timeout=30) as answer:
+            return json.load(answer)
+
+    def stop(self) -> int:
+        """Ask the node to drain and stop; return its exit status."""
+        assert self.process is not None
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(60)
+
+    def kill(self) -> None:
+        """End the node as a power cut would."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait(60)
+
+    def rss_bytes(self) -> int:
+        assert self.process is not None
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        line = next(line for line in status.splitlines() if line.startswith("VmRSS"))
+        return int(line.split()[1]) * 1024
+
+
+@contextlib.contextmanager
+def running(data_dir: Path, **settings: str) -> Iterator[RunningNode]:
+    """Run a node for the length of a block; `settings` are environment variables."""
+    node = RunningNode(data_dir, settings).start()
+    try:
+        yield node
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            node.stop()
