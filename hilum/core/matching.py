@@ -1,0 +1,151 @@
+"""How one key matches, by its VR (PS3.4 C.2.2.2); and values in the form they are matched in."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from pydicom.datadict import keyword_for_tag
+
+from hilum.core.errors import Invalid
+from hilum.core.levels import vr_of
+from hilum.core.query import AnyOf, Exact, Matching, PersonName, Range, Scalar, Wildcard
+from hilum.core.temporal import SPAN_OF, split_range
+from hilum.core.text import NAME_GROUPS, fold_name_group, name_slots
+
+_PADDING: Final = " \0\t\r\n"
+#: VRs in which ``*`` and ``?`` are wildcards (PS3.4 C.2.2.2.4); PN has rules of its own.
+_WILDCARD_VRS: Final = frozenset({"AE", "CS", "LO", "LT", "SH", "ST", "UC", "UR", "UT"})
+_INTEGER_VRS: Final = frozenset({"IS", "US", "SS", "UL", "SL", "UV", "SV"})
+_FLOAT_VRS: Final = frozenset({"DS", "FL", "FD"})
+_LARGEST_INTEGER: Final = 2**63 - 1
+
+
+def matching_of(keyword: str, values: Sequence[str], *, fuzzy: bool = False) -> Matching | None:
+    r"""Return how a key with these values matches, None if it matches everything.
+
+    Parameters
+    ----------
+    keyword
+        Of an attribute that is not a sequence.
+    values
+        The key's values, separated, as text. Without one that is not empty, or with one
+        of nothing but ``*``, the key is universal.
+    fuzzy
+        Whether names match by the beginnings of their words.
+
+    Raises
+    ------
+    Invalid
+        A value does not fit the VR: a wildcard in a date, a range of numbers.
+
+    Notes
+    -----
+    Several values match entities that have any of them. The standard leaves that to
+    negotiation for everything but UIDs; asking for ``CT\MR`` has no other meaning.
+    """
+    vr = vr_of(keyword)
+    alternatives = []
+    for value in values:
+        text = value.strip(_PADDING)
+        if not text:
+            continue
+        if not text.strip("*"):
+            return None
+        matching = _single(keyword, vr, text, fuzzy=fuzzy)
+        if matching is None:
+            return None
+        alternatives.append(matching)
+    if not alternatives:
+        return None
+    return alternatives[0] if len(alternatives) == 1 else AnyOf(tuple(alternatives))
+
+
+def _single(
+    keyword: str, vr: str, text: str, *, fuzzy: bool
+) -> Exact | Wildcard | Range | PersonName | None:
+    if vr == "PN":
+        groups = tuple(fold_name_group(group) for group in text.split("=")[:NAME_GROUPS])
+        universal = not any(group.strip("*^") for group in groups)
+        return None if universal else PersonName(groups, fuzzy)
+    if vr in _WILDCARD_VRS and ("*" in text or "?" in text):
+        return Wildcard(text)
+    try:
+        if vr in SPAN_OF:
+            return _temporal(vr, text)
+        return Exact(_scalar(vr, text))
+    except Invalid as error:
+        raise Invalid(f"{keyword}: {error}") from error
+
+
+def _temporal(vr: str, text: str) -> Exact | Range | None:
+    span_of = SPAN_OF[vr]
+    ends = split_range(vr, text)
+    if ends is None:
+        span = span_of(text)
+        return Exact(span.first) if span.first == span.last else Range(*span)
+    start, end = ends
+    if not (start or end):
+        return None
+    return Range(span_of(start).first if start else None, span_of(end).last if end else None)
+
+
+def _scalar(vr: str, text: str) -> Scalar:
+    try:
+        if vr in _INTEGER_VRS:
+            number = int(text)
+            if abs(number) > _LARGEST_INTEGER:
+                raise Invalid("number out of range")
+            return number
+        if vr in _FLOAT_VRS:
+            return float(text)
+    except ValueError:
+        raise Invalid("not a number") from None
+    return text
+
+
+def search_values(keyword: str, element: dict[str, Any]) -> list[Any]:
+    """Return the values of an element of the DICOM JSON model as the index matches them.
+
+    Returns
+    -------
+    list
+        Text stripped of padding; numbers; dates and times at full length; of each person
+        name its three folded groups (`core.text.name_slots`), one after the other; of a
+        sequence one dictionary an item, from keyword to such a list. A value that does not
+        fit the VR is left out: it can be returned but not matched.
+    """
+    vr = vr_of(keyword)
+    found: list[Any] = []
+    for value in element.get("Value", ()):
+        if vr == "SQ":
+            found.append(_item_values(value))
+        elif vr == "PN":
+            found.extend(_name_values(value))
+        elif value is not None:
+            try:
+                text = str(value).strip(_PADDING)
+                found.append(SPAN_OF[vr](text).first if vr in SPAN_OF else _scalar(vr, text))
+            except Invalid:
+                continue
+    return found
+
+
+def _name_values(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, dict):
+        return ()
+    return name_slots(
+        str(value.get("Alphabetic") or ""),
+        str(value.get("Ideographic") or ""),
+        str(value.get("Phonetic") or ""),
+    )
+
+
+def _item_values(item: Any) -> dict[str, list[Any]]:
+    if not isinstance(item, dict):
+        return {}
+    keywords = {tag: keyword_for_tag(tag) for tag in item}
+    values = {
+        keyword: search_values(keyword, item[tag])
+        for tag, keyword in keywords.items()
+        if keyword and vr_of(keyword) != "SQ"
+    }
+    return {keyword: found for keyword, found in values.items() if found}

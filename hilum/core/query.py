@@ -1,0 +1,141 @@
+"""What is asked of the index, whoever asks: C-FIND, C-MOVE, QIDO-RS or the web page.
+
+A `Query` is plain data. `core.identifier_query` and `core.qido_query` read it out of
+DICOM identifiers and URL parameters, `index.filters` turns it into database filters.
+Values in conditions are in the form the index keeps them (`core.matching`).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from types import MappingProxyType
+from typing import Final, TypeAlias
+
+from hilum.core.instance import Attributes
+from hilum.core.levels import Level, json_tag, vr_of
+
+Scalar: TypeAlias = str | int | float
+
+
+class Model(Enum):
+    """A Query/Retrieve information model (PS3.4 C.6)."""
+
+    PATIENT_ROOT = "PATIENT_ROOT"
+    STUDY_ROOT = "STUDY_ROOT"
+
+    @property
+    def top(self) -> Level:
+        """The level the model starts at."""
+        return Level.PATIENT if self is Model.PATIENT_ROOT else Level.STUDY
+
+
+@dataclass(frozen=True, slots=True)
+class Exact:
+    """Single value matching (PS3.4 C.2.2.2.1): one of the values is this one."""
+
+    value: Scalar
+
+
+@dataclass(frozen=True, slots=True)
+class Wildcard:
+    """Wild card matching (PS3.4 C.2.2.2.4): ``*`` any characters, ``?`` exactly one."""
+
+    pattern: str
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Range matching on DA, TM, DT (PS3.4 C.2.2.2.5), both ends included; None is open."""
+
+    first: str | None
+    last: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class PersonName:
+    """A name by its component groups (PS3.4 C.2.2.2.1, PS3.5 6.2.1).
+
+    One group is looked for in every group of the stored name; of several, each that is
+    not empty must match the group in its own place.
+    """
+
+    groups: tuple[str, ...]
+    """Folded (`core.text`), without trailing ``^``, wildcards as they came."""
+    fuzzy: bool = False
+    """Each word begins some word of the name, in any order (PS3.18 8.3.4.2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf:
+    """List of UID matching (PS3.4 C.2.2.2.2), and several values of any other key."""
+
+    alternatives: "tuple[Exact | Wildcard | Range | PersonName, ...]"
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """Sequence matching (PS3.4 C.2.2.2.6): one item meets all the conditions."""
+
+    conditions: "tuple[Condition, ...]"
+
+
+@dataclass(frozen=True, slots=True)
+class MomentRange:
+    """Combined date and time matching (PS3.4 C.2.2.2.5): the keyword's date with a time."""
+
+    time_keyword: str
+    date: Range
+    time: Range
+
+
+Matching: TypeAlias = Exact | Wildcard | Range | PersonName | AnyOf | Items | MomentRange
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A key that is not universal."""
+
+    keyword: str
+    matching: Matching
+
+
+_NO_ITEMS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Which entities of one level are wanted, and what of them."""
+
+    level: Level
+    conditions: tuple[Condition, ...] = ()
+    requested: tuple[str, ...] = ()
+    """Keywords to return, all of this level or above it."""
+    requested_items: Mapping[str, tuple[str, ...]] = field(default=_NO_ITEMS)
+    """For a sequence among `requested`: keywords wanted of its items; absent means all."""
+    unsupported: tuple[str, ...] = ()
+    """Keys asked for that this node neither matches nor returns here (FF01)."""
+    limit: int | None = None
+    offset: int = 0
+    text: str | None = None
+    """Words to find in a study's name, ID, accession number or description."""
+
+    def select(self, attributes: Attributes) -> Attributes:
+        """Return what was requested out of `attributes`, in order of tags.
+
+        A requested key that the entity has no value for is there without one (PS3.4
+        C.2.2.1); a key not asked for is not.
+        """
+        selected: Attributes = {}
+        for keyword in self.requested:
+            tag = json_tag(keyword)
+            element = attributes.get(tag, {"vr": vr_of(keyword)})
+            wanted = self.requested_items.get(keyword)
+            if wanted and "Value" in element:
+                tags = [json_tag(item_keyword) for item_keyword in wanted]
+                items = [
+                    {item_tag: item[item_tag] for item_tag in tags if item_tag in item}
+                    for item in element["Value"]
+                ]
+                element = {**element, "Value": items}
+            selected[tag] = element
+        return dict(sorted(selected.items()))
