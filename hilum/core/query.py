@@ -8,8 +8,7 @@ Values in conditions are in the form the index keeps them (`core.matching`).
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from types import MappingProxyType
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 from hilum.core.instance import Attributes
 from hilum.core.levels import Level, json_tag, vr_of
@@ -99,9 +98,6 @@ class Condition:
     matching: Matching
 
 
-_NO_ITEMS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType({})
-
-
 @dataclass(frozen=True, slots=True)
 class Query:
     """Which entities of one level are wanted, and what of them."""
@@ -110,7 +106,7 @@ class Query:
     conditions: tuple[Condition, ...] = ()
     requested: tuple[str, ...] = ()
     """Keywords to return, all of this level or above it."""
-    requested_items: Mapping[str, tuple[str, ...]] = field(default=_NO_ITEMS)
+    requested_items: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
     """For a sequence among `requested`: keywords wanted of its items; absent means all."""
     unsupported: tuple[str, ...] = ()
     """Keys asked for that this node neither matches nor returns here (FF01)."""
