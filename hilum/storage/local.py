@@ -1,0 +1,199 @@
+"""The store on a local file system: ``objects/ab/cd/abcd…``, read-only files.
+
+A file gets its address as a second name (a hard link) of the file in the spool: nothing
+is copied. ``docs/storage-format.md`` is the written format.
+"""
+
+import hashlib
+import os
+import secrets
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from hilum.core.errors import Corrupt, Invalid, NotFound
+from hilum.core.identifiers import parse_digest
+from hilum.storage.disk import as_domain_error, faults, probe
+from hilum.storage.durable import link_or_copy, make_folder, sync_folder
+from hilum.storage.spool import SpoolEntry
+
+_PARTS: Final = ".parts"
+# No copy takes this long: an older part is of a process that died.
+_STALE_SECONDS: Final = 24 * 60 * 60
+
+
+class LocalStore:
+    """A `hilum.storage.store.Store` in a folder.
+
+    Any number of processes may work on the same folder.
+
+    Parameters
+    ----------
+    root
+        The folder ``objects``; made if missing.
+
+    Raises
+    ------
+    StorageUnavailable
+        The folder cannot be made.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        # Folders whose own names this process knows to last.
+        self._lasting: set[Path] = set()
+        with faults(f"open the store {root}"):
+            make_folder(root / _PARTS)
+            self._drop_stale_parts()
+
+    def put(self, entries: Sequence[SpoolEntry]) -> None:
+        """See `Store.put`. Each folder is synced once, however many files it gets."""
+        with faults("store a file"):
+            folders: set[Path] = set()
+            for entry in entries:
+                address = self._address(entry.blob.digest)
+                if not self._has_lasting(address.parent):
+                    # Another process may have made it and not have come to the sync.
+                    folders.update((address.parent.parent, self._root))
+                self._place(entry, address)
+                folders.add(address.parent)
+            for folder in sorted(folders, reverse=True):
+                sync_folder(folder)
+            self._lasting |= folders
+
+    def _has_lasting(self, folder: Path) -> bool:
+        """Make `folder` where it is missing; return whether its name is known to last."""
+        for path in (folder.parent, folder):
+            try:
+                path.mkdir()
+            except FileExistsError:
+                continue
+            self._lasting.discard(path)
+        return folder in self._lasting
+
+    def _place(self, entry: SpoolEntry, address: Path) -> None:
+        # An address that is taken must hold the file: one torn elsewhere, by a copy or a
+        # restored backup, would otherwise pass for stored.
+        if _size_or_none(address) == entry.blob.size_bytes:
+            return
+        part = self._root / _PARTS / secrets.token_hex(8)
+        link_or_copy(entry.path, address, part, entry.blob)
+
+    def open(self, digest: str) -> BinaryIO:
+        """See `Store.open`."""
+        with self._reading(digest) as address:
+            return address.open("rb")
+
+    def read(self, digest: str, offset: int = 0, length: int | None = None) -> bytes:
+        """See `Store.read`."""
+        with self._reading(digest) as address, address.open("rb", buffering=0) as file:
+            descriptor = file.fileno()
+            available = max(0, os.fstat(descriptor).st_size - offset)
+            return _pread(
+                descriptor, offset, available if length is None else min(length, available)
+            )
+
+    def path(self, digest: str) -> Path:
+        """See `Store.path`."""
+        with self._reading(digest) as address:
+            address.stat()
+            return address
+
+    def size(self, digest: str) -> int:
+        """See `Store.size`."""
+        with self._reading(digest) as address:
+            return address.stat().st_size
+
+    def contains(self, digest: str) -> bool:
+        """See `Store.contains`."""
+        with faults("look into the store"):
+            return _size_or_none(self._address(digest)) is not None
+
+    def digests(self) -> Iterator[str]:
+        """See `Store.digests`. Files that are no objects are passed over."""
+        with faults("list the store"):
+            for first in _names(self._root):
+                for second in _names(self._root / first):
+                    for name in _names(self._root / first / second):
+                        if _is_digest(name) and name.startswith(first + second):
+                            yield name
+
+    def verify(self, digest: str) -> None:
+        """See `Store.verify`."""
+        with self._reading(digest) as address, address.open("rb", buffering=0) as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != digest:
+            raise Corrupt(f"the stored file {digest} is damaged: its SHA-256 is {found}")
+
+    def remove(self, digest: str) -> None:
+        """See `Store.remove`."""
+        address = self._address(digest)
+        with faults("remove a stored file"):
+            address.unlink(missing_ok=True)
+            if address.parent.is_dir():
+                sync_folder(address.parent)
+
+    def check(self) -> None:
+        """See `Store.check`."""
+        probe(self._root)
+
+    def _address(self, digest: str) -> Path:
+        parse_digest(digest)
+        return self._root / digest[:2] / digest[2:4] / digest
+
+    @contextmanager
+    def _reading(self, digest: str) -> Iterator[Path]:
+        """Yield the address of `digest`; that nothing is there means `NotFound`."""
+        address = self._address(digest)
+        try:
+            yield address
+        except FileNotFoundError as error:
+            raise NotFound(f"no file {digest} is stored") from error
+        except OSError as error:
+            raise as_domain_error(error, "read a stored file") from error
+
+    def _drop_stale_parts(self) -> None:
+        oldest = time.time() - _STALE_SECONDS
+        for name in _names(self._root / _PARTS):
+            part = self._root / _PARTS / name
+            if part.stat().st_mtime < oldest:
+                part.unlink(missing_ok=True)
+
+
+def _size_or_none(address: Path) -> int | None:
+    try:
+        return address.stat().st_size
+    except FileNotFoundError:
+        return None
+
+
+def _names(folder: Path) -> list[str]:
+    """Return what is in `folder` in order: nothing if it is no folder."""
+    try:
+        with os.scandir(folder) as found:
+            return sorted(entry.name for entry in found)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _is_digest(name: str) -> bool:
+    try:
+        parse_digest(name)
+    except Invalid:
+        return False
+    return True
+
+
+def _pread(descriptor: int, offset: int, length: int) -> bytes:
+    """Return `length` bytes from `offset`: one system call reads no more than 2 GiB."""
+    data = os.pread(descriptor, length, offset)
+    if len(data) == length:
+        return data
+    pieces = [data]
+    while data and (length := length - len(data)):
+        offset += len(data)
+        data = os.pread(descriptor, length, offset)
+        pieces.append(data)
+    return b"".join(pieces)

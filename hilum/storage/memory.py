@@ -1,0 +1,84 @@
+"""The store in memory: for tests, and as a second reading of what a store has to do."""
+
+import hashlib
+import shutil
+import tempfile
+import weakref
+from collections.abc import Iterator, Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO
+
+from hilum.core.errors import Corrupt, NotFound
+from hilum.core.identifiers import parse_digest
+from hilum.storage.disk import faults
+from hilum.storage.spool import SpoolEntry
+
+
+class MemoryStore:
+    """A `hilum.storage.store.Store` in a dictionary. Its durability is the process's."""
+
+    def __init__(self) -> None:
+        self._files: dict[str, bytes] = {}
+        # Only `path` needs a disk.
+        self._folder = Path(tempfile.mkdtemp(prefix="hilum-"))
+        self._finalizer = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+
+    def put(self, entries: Sequence[SpoolEntry]) -> None:
+        """See `Store.put`."""
+        for entry in entries:
+            blob = entry.blob
+            parse_digest(blob.digest)
+            if blob.digest in self._files:
+                continue
+            with faults("store a file"):
+                data = entry.path.read_bytes()
+            if hashlib.sha256(data).hexdigest() != blob.digest:
+                raise Corrupt(f"the copy of {blob.digest} came out different")
+            self._files[blob.digest] = data
+
+    def open(self, digest: str) -> BinaryIO:
+        """See `Store.open`."""
+        return BytesIO(self._get(digest))
+
+    def read(self, digest: str, offset: int = 0, length: int | None = None) -> bytes:
+        """See `Store.read`."""
+        data = self._get(digest)
+        return data[offset:] if length is None else data[offset : offset + length]
+
+    def path(self, digest: str) -> Path:
+        """See `Store.path`."""
+        path = self._folder / digest
+        path.write_bytes(self._get(digest))
+        return path
+
+    def size(self, digest: str) -> int:
+        """See `Store.size`."""
+        return len(self._get(digest))
+
+    def contains(self, digest: str) -> bool:
+        """See `Store.contains`."""
+        return parse_digest(digest) in self._files
+
+    def digests(self) -> Iterator[str]:
+        """See `Store.digests`."""
+        yield from sorted(self._files)
+
+    def verify(self, digest: str) -> None:
+        """See `Store.verify`."""
+        found = hashlib.sha256(self._get(digest)).hexdigest()
+        if found != digest:
+            raise Corrupt(f"the stored file {digest} is damaged: its SHA-256 is {found}")
+
+    def remove(self, digest: str) -> None:
+        """See `Store.remove`."""
+        self._files.pop(parse_digest(digest), None)
+
+    def check(self) -> None:
+        """See `Store.check`: memory can always be written."""
+
+    def _get(self, digest: str) -> bytes:
+        try:
+            return self._files[parse_digest(digest)]
+        except KeyError as error:
+            raise NotFound(f"no file {digest} is stored") from error
