@@ -1,0 +1,216 @@
+"""The settings of a node: their names, types, defaults and meaning, and nothing else.
+
+Where values come from, and how a wrong one is reported, is `hilum.config.loading`. The
+name of an environment variable follows from the place of a setting: ``dicom.port`` is
+``HILUM_DICOM_PORT``. `docs/operations.md` lists them all, and a test compares.
+"""
+
+import ipaddress
+import json
+import re
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ByteSize,
+    ConfigDict,
+    Field,
+    model_validator,
+)
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from hilum.core.errors import Invalid
+from hilum.core.identifiers import parse_ae_title
+from hilum.core.peer import Peer
+
+ENVIRONMENT_PREFIX: Final = "HILUM_"
+_HOST_NAME: Final = re.compile(r"(?!-)[0-9A-Za-z_-]{1,63}(\.[0-9A-Za-z_-]{1,63})*\.?")
+_MONGODB_URI: Final = re.compile(r"mongodb(\+srv)?://[^/?#]+")
+
+
+def _ae_title(text: str) -> str:
+    try:
+        return parse_ae_title(text)
+    except Invalid:
+        raise ValueError(
+            f"must be 1 to 16 printable ASCII characters without backslash, not {text[:40]!r}"
+        ) from None
+
+
+def _host(text: str) -> str:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        # Digits and dots alone were meant as an address: 127.0.0 is no host name.
+        if len(text) > 253 or not _HOST_NAME.fullmatch(text) or not text.strip("0123456789."):
+            raise ValueError(f"not an IP address or a host name: {text[:80]!r}") from None
+    return text
+
+
+def _folder(path: Path) -> Path:
+    # Absolute once and for all: the node must not depend on anybody's later chdir.
+    return path.expanduser().absolute()
+
+
+def _mongodb_uri(text: str) -> str:
+    if not _MONGODB_URI.match(text):
+        # The text is not repeated: whatever it is, it may hold a password.
+        raise ValueError("not a MongoDB URI; it starts with mongodb:// or mongodb+srv://")
+    return text
+
+
+def _from_json(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"not JSON: {error}") from None
+
+
+AETitle = Annotated[str, AfterValidator(_ae_title)]
+Host = Annotated[str, AfterValidator(_host)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class _Section(BaseModel):
+    """A table of the settings file; a name it does not know is a fault."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PeerSettings(_Section):
+    """Where a DICOM peer listens."""
+
+    host: Host
+    port: Port
+
+
+class DicomSettings(_Section):
+    """The DICOM edge."""
+
+    port: Port = Field(default=4242, description="TCP port for DICOM associations")
+    peers: Annotated[dict[AETitle, PeerSettings], NoDecode, BeforeValidator(_from_json)] = Field(
+        default={},
+        description="Destinations of C-MOVE and known callers, by AE title: "
+        '`{"WORKSTATION": {"host": "10.0.0.7", "port": 11112}}`',
+    )
+    check_called_aet: bool = Field(
+        default=False, description="Reject callers that ask for another AE title than `aet`"
+    )
+    known_callers_only: bool = Field(
+        default=False, description="Reject callers whose AE title is not among `dicom.peers`"
+    )
+
+    @model_validator(mode="after")
+    def _somebody_may_call(self) -> "DicomSettings":
+        if self.known_callers_only and not self.peers:
+            raise ValueError("known_callers_only is set, but there are no peers: nobody could call")
+        return self
+
+    @property
+    def known_peers(self) -> dict[str, Peer]:
+        """The peers by AE title."""
+        return {title: Peer(title, peer.host, peer.port) for title, peer in self.peers.items()}
+
+
+class HttpSettings(_Section):
+    """The HTTP edge."""
+
+    port: Port = Field(
+        default=8042, description="TCP port for the web page and the HTTP interfaces"
+    )
+
+
+class MongodbSettings(_Section):
+    """Where the index lives."""
+
+    uri: Annotated[str, AfterValidator(_mongodb_uri)] | None = Field(
+        default=None,
+        repr=False,
+        description="MongoDB of your own; empty: the node starts one under `data_dir`. "
+        "`MONGODB_URI` is read too",
+    )
+    database: Annotated[str, Field(pattern=r"^[^/\\. \"$*<>:|?\x00]{1,63}$")] = Field(
+        default="hilum", description="Name of the database"
+    )
+
+
+class StorageSettings(_Section):
+    """Where the bytes live."""
+
+    disk_reserve: ByteSize = Field(
+        default=ByteSize(1024**3),
+        description="Free space below which nothing more is accepted, e.g. `20GiB`",
+    )
+    conflict_policy: Literal["replace", "keep", "reject"] = Field(
+        default="replace",
+        description="Same SOP Instance UID, other content: the new version becomes current, "
+        "the old one stays current, or the new one is refused. No version is deleted",
+    )
+
+
+class LogSettings(_Section):
+    """What the node says while it runs."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least severe line that is written"
+    )
+    format: Literal["auto", "json", "console"] = Field(
+        default="auto",
+        description="`console` for people, `json` for machines; `auto` asks the terminal",
+    )
+
+
+class Settings(BaseSettings):
+    """Everything an operator can set. Make one with `hilum.config.loading.load`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENVIRONMENT_PREFIX,
+        env_nested_delimiter="_",
+        env_nested_max_split=1,
+        extra="forbid",
+        frozen=True,
+    )
+
+    aet: AETitle = Field(default="HILUM", description="AE title of this node")
+    bind: Host = Field(
+        default="127.0.0.1", description="Address both ports listen on; `0.0.0.0` for all"
+    )
+    data_dir: Annotated[Path, AfterValidator(_folder)] = Field(
+        default=Path("data"),
+        validate_default=True,
+        description="Folder of the store, the spool, the quarantine and the embedded MongoDB",
+    )
+    dicom: DicomSettings = DicomSettings()
+    http: HttpSettings = HttpSettings()
+    mongodb: MongodbSettings = MongodbSettings()
+    storage: StorageSettings = StorageSettings()
+    log: LogSettings = LogSettings()
+
+    @model_validator(mode="after")
+    def _ports_differ(self) -> "Settings":
+        if self.dicom.port == self.http.port:
+            raise ValueError(f"dicom.port and http.port are both {self.http.port}")
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Leave the layering to `hilum.config.loading`, which can tell where a value is from."""
+        return (init_settings,)
