@@ -1,0 +1,167 @@
+"""The careful way through a header: pydicom walks it, for whatever is out of the ordinary.
+
+Only the walk is pydicom's; values are taken as they lie in the file, so that both ways
+decode them alike.
+"""
+
+import io
+import struct
+from collections.abc import Set as AbstractSet
+from typing import BinaryIO, Final, cast
+
+from pydicom.dataelem import DataElement, RawDataElement
+from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
+from pydicom.filereader import read_dataset
+
+from hilum.core.errors import NotDicom
+from hilum.core.instance import Attributes
+from hilum.imaging.charset import DEFAULT_CODECS, codecs_for, quietly
+from hilum.imaging.dicom_json import element, implicit_vr, swapped
+from hilum.imaging.reader import Reader
+from hilum.imaging.scan import (
+    EXTENDED_OFFSET_TABLE,
+    PIXEL_DATA_TAGS,
+    SPECIFIC_CHARACTER_SET,
+    VALUE_LIMIT_BYTES,
+    PixelElement,
+    RawValue,
+    Scanned,
+)
+
+#: More than any header needs; a hostile one must not fill the memory.
+_READ_LIMIT_BYTES: Final = 256 << 20
+
+#: What pydicom raises on bytes that are no data set.
+PYDICOM_ERRORS: Final = (
+    InvalidDicomError,
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    NotImplementedError,
+    OSError,
+    RecursionError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
+
+
+class _HeaderFile(io.RawIOBase):
+    """A reader as the file pydicom wants, with a limit on what it may read in all."""
+
+    def __init__(self, reader: Reader, start: int) -> None:
+        self._reader = reader
+        self._position = start
+        self._budget = _READ_LIMIT_BYTES
+
+    def read(self, size: int = -1, /) -> bytes:
+        self._budget -= max(size, 0)
+        if size < 0 or self._budget < 0:
+            raise NotDicom("the header is larger than any header needs to be")
+        data = self._reader.read_at(self._position, size)
+        self._position += len(data)
+        return data
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        self._position = offset if whence == io.SEEK_SET else self._position + offset
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+
+def careful_scan(
+    reader: Reader, start: int, wanted: AbstractSet[int], *, explicit: bool, little_endian: bool
+) -> Scanned:
+    """Return the same as `scan`, for whatever pydicom can make sense of.
+
+    Parameters
+    ----------
+    explicit, little_endian
+        What the transfer syntax says; pydicom finds out itself where files lie about VRs.
+
+    Raises
+    ------
+    NotDicom
+        The bytes are no data set, or end inside an element before the pixel data.
+    """
+    found = Scanned()
+    file = _HeaderFile(reader, start)
+
+    def at_pixel_data(tag: int, _vr: str | None, length: int) -> bool:
+        if tag in PIXEL_DATA_TAGS:
+            found.pixel_element = PixelElement(int(tag), file.tell(), length)
+        elif tag == EXTENDED_OFFSET_TABLE:
+            found.places[tag] = (file.tell(), length)
+        return tag in PIXEL_DATA_TAGS
+
+    with quietly():
+        try:
+            data_set = read_dataset(
+                cast("BinaryIO", file),
+                not explicit,
+                little_endian,
+                stop_when=at_pixel_data,
+                specific_tags=list(wanted),
+            )
+            for tag in wanted & set(data_set.keys()):
+                value = _raw_value(data_set, tag)
+                if len(value.raw) <= VALUE_LIMIT_BYTES:
+                    found.values[tag] = value
+        except PYDICOM_ERRORS as error:
+            raise NotDicom(f"the data set cannot be read: {type(error).__name__}") from error
+    # pydicom stops without a word where an element runs past the end of the file.
+    if found.pixel_element is None and not 0 <= reader.size - file.tell() < 8:
+        raise NotDicom("the data set is cut short or damaged in front of its pixel data")
+    return found
+
+
+def _raw_value(data_set: Dataset, tag: int) -> RawValue:
+    found: RawDataElement | DataElement = data_set.get_item(tag)
+    explicit = not (isinstance(found, RawDataElement) and found.is_implicit_VR)
+    vr = found.VR or implicit_vr(tag)
+    if vr == "SQ" or (isinstance(found, DataElement) and not isinstance(found.value, bytes)):
+        items = data_set[tag].value if vr == "SQ" else []
+        codecs = _codecs(data_set, DEFAULT_CODECS)
+        return RawValue("SQ", b"", items=[_attributes(item, codecs) for item in items])
+    raw = _bytes_of(found)
+    return RawValue(found.VR or "", raw, explicit=explicit)
+
+
+def _attributes(item: Dataset, codecs: tuple[str, ...]) -> Attributes:
+    """Return a sequence item in the DICOM JSON model."""
+    codecs = _codecs(item, codecs)
+    attributes: Attributes = {}
+    for tag in sorted(item.keys()):
+        found = item.get_item(tag)
+        vr = found.VR or implicit_vr(tag)
+        if tag == SPECIFIC_CHARACTER_SET:
+            continue
+        if vr == "SQ":
+            items = [_attributes(nested, codecs) for nested in item[tag].value]
+            attributes[f"{tag:08X}"] = {"vr": "SQ", "Value": items} if items else {"vr": "SQ"}
+        else:
+            attributes[f"{tag:08X}"] = element(vr, _bytes_of(found), codecs)
+    return attributes
+
+
+def _codecs(data_set: Dataset, inherited: tuple[str, ...]) -> tuple[str, ...]:
+    if SPECIFIC_CHARACTER_SET not in data_set:
+        return inherited
+    found = data_set.get_item(SPECIFIC_CHARACTER_SET)
+    if isinstance(found, DataElement):
+        value = found.value
+        return codecs_for("\\".join([value] if isinstance(value, str) else value or []).encode())
+    return codecs_for(found.value or b"")
+
+
+def _bytes_of(found: RawDataElement | DataElement) -> bytes:
+    """Return the value field of an element in little endian."""
+    raw = found.value or b""
+    if not isinstance(found, RawDataElement):
+        return bytes(raw)
+    if found.length not in {len(raw), 0xFFFFFFFF}:
+        raise EOFError("a value runs past the end of the file")
+    return raw if found.is_little_endian else swapped(found.VR or "", raw)
