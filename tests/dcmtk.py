@@ -86,15 +86,12 @@ def storescu(peer: Sequence[str], *arguments: str | Path, seconds: float = 300) 
 
 
 @contextlib.contextmanager
-def storescp(folder: Path, aet: str = "STORESCP", *arguments: str) -> Iterator[int]:
+def storescp(folder: Path, aet: str = "STORESCP", *arguments: str, port: int = 0) -> Iterator[int]:
     """Run a storage SCP that writes data sets exactly as received; gives its port."""
     folder.mkdir(parents=True, exist_ok=True)
-    port = free_port()
-    process = subprocess.Popen(
-        ["/usr/bin/storescp", "-q", "+xa", "+B", "+uf", "-aet", aet, "-od", str(folder)]
-        + [*arguments, str(port)],
-        env=ENVIRONMENT,
-    )
+    port = port or free_port()
+    options = ("-q", "+xa", "+B", "+uf", "-aet", aet, "-od", str(folder), *arguments)
+    process = subprocess.Popen(["/usr/bin/storescp", *options, str(port)], env=ENVIRONMENT)
     try:
         wait_until(
             lambda: run("echoscu", "127.0.0.1", str(port)).status == 0, what="storescp answers"

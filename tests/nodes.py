@@ -102,9 +102,12 @@ class RunningNode:
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.log}") from None
 
-    def get_json(self, path: str) -> Any:
+    def get(self, path: str) -> bytes:
         with urllib.request.urlopen(f"{self.http_url}{path}", timeout=30) as answer:
-            return json.load(answer)
+            return bytes(answer.read())
+
+    def get_json(self, path: str) -> Any:
+        return json.loads(self.get(path))
 
     def stop(self) -> int:
         """Ask the node to drain and stop; return its exit status."""
