@@ -7,7 +7,7 @@ is never blocked, and a thread never touches what belongs to the loop.
 
 import asyncio
 import concurrent.futures
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 from typing import Any, TypeVar
 
 from hilum.core.errors import Temporary
@@ -47,7 +47,7 @@ class Crossing:
         except concurrent.futures.CancelledError as error:
             raise Temporary("the node is stopping") from error
 
-    def iterate(self, values: AsyncIterator[T]) -> Iterator[T]:
+    def iterate(self, values: AsyncIterator[T]) -> Generator[T, None, None]:
         """Iterate `values` from another thread; the first batch is small, so it comes early.
 
         Leaving the loop early closes `values` too.

@@ -212,7 +212,7 @@ class Promotion:
             elif blob.digest == instance.blob.digest:
                 # Written again on purpose: a crash may have come between the document
                 # and the counts above it.
-                outcome, write = Outcome.ALREADY_STORED, Write(instance, supersedes=blob)
+                outcome, write = Outcome.ALREADY_STORED, Write(instance)
             elif self._holds_same(blob, pending.entry):
                 decisions.append(_Decision(pending, Outcome.ALREADY_STORED, None))
                 continue
