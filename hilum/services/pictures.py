@@ -12,7 +12,8 @@ from hilum.core.errors import NoPixelData, NotFound
 from hilum.imaging.picture import draw, is_native
 from hilum.imaging.render import Rendering
 from hilum.imaging.workers import DecodeWorkers
-from hilum.index.catalogue import Catalogue, StoredInstance
+from hilum.index.catalogue import Catalogue
+from hilum.index.stored import StoredInstance
 from hilum.storage.store import Store
 
 #: Part of every address: raise it when the same request is to give other pixels.

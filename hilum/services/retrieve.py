@@ -3,7 +3,8 @@
 from typing import BinaryIO
 
 from hilum.core.query import Query
-from hilum.index.catalogue import Catalogue, StoredInstance
+from hilum.index.catalogue import Catalogue
+from hilum.index.stored import StoredInstance
 from hilum.storage.store import Store
 
 

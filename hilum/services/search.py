@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from hilum.core.errors import NotFound
 from hilum.core.levels import Level
 from hilum.core.query import Condition, Exact, Query
-from hilum.index.catalogue import Catalogue, Match
+from hilum.index.catalogue import Catalogue
+from hilum.index.stored import Match
 
 
 @dataclass(frozen=True, slots=True)
