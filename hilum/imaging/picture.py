@@ -1,0 +1,95 @@
+"""A frame of a file as a PNG: the one way there, in the node or in a helper process."""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
+
+from hilum.core.errors import NotFound, Unsupported
+from hilum.core.instance import PixelData
+from hilum.imaging.decode import NATIVE, decode_frame, decoded_photometric_interpretation
+from hilum.imaging.description import ImageDescription, describe
+from hilum.imaging.frames import frame_size_bits, read_frame
+from hilum.imaging.png import encode_png
+from hilum.imaging.reader import open_reader
+from hilum.imaging.render import Rendering, render
+
+#: Descriptions kept: whoever scrolls through a series comes back to its files.
+_DESCRIPTIONS: Final = 256
+
+#: A header is some kilobytes; what claims more in front of its pixels is no image.
+_HEAD_LIMIT_BYTES: Final = 256 << 20
+
+
+def is_native(transfer_syntax_uid: str) -> bool:
+    """Return whether frames are stored as they are, so that no codec will touch them."""
+    return transfer_syntax_uid in NATIVE
+
+
+def draw(
+    path: Path,
+    pixel_data: PixelData,
+    transfer_syntax_uid: str,
+    data_set_offset: int,
+    frame_index: int,
+    rendering: Rendering,
+) -> bytes:
+    """Return one frame of a file as a PNG, 8 bits a channel, grey or RGB.
+
+    Parameters
+    ----------
+    path
+        A Part 10 file that never changes, as those of the store.
+    pixel_data, transfer_syntax_uid, data_set_offset
+        From the file's `Header`.
+    frame_index
+        From 0.
+
+    Raises
+    ------
+    NotFound
+        There is no such file or no such frame.
+    Invalid, Unsupported
+        The header does not describe an image, or one this node does not draw; or the
+        rendering cannot be had of it.
+    Corrupt
+        The frame is damaged.
+
+    Notes
+    -----
+    Reads the header, once, and the frame; nothing else of the file. Compressed frames
+    may crash the process: see `decode_frame`.
+    """
+    try:
+        description = _described(path, pixel_data.offset, transfer_syntax_uid, data_set_offset)
+        with path.open("rb") as file:
+            reader = open_reader(file, transfer_syntax_uid, data_set_offset)
+            frame = read_frame(reader, pixel_data, frame_index, native_frame_bits(description))
+    except FileNotFoundError as error:
+        raise NotFound(f"there is no file {path.name}") from error
+    pixels = decode_frame(description, frame, transfer_syntax_uid)
+    photometric = decoded_photometric_interpretation(description, frame, transfer_syntax_uid)
+    return encode_png(render(description, pixels, frame_index, rendering, photometric))
+
+
+def native_frame_bits(description: ImageDescription) -> int:
+    """Return the bits of one frame that is stored as it is."""
+    return frame_size_bits(
+        description.rows,
+        description.columns,
+        description.samples_per_pixel,
+        description.bits_allocated,
+        description.photometric_interpretation,
+    )
+
+
+@lru_cache(maxsize=_DESCRIPTIONS)
+def _described(
+    path: Path, pixel_offset: int, transfer_syntax_uid: str, data_set_offset: int
+) -> ImageDescription:
+    """Return the description of a file; its path is its content's, so it never goes stale."""
+    if pixel_offset - data_set_offset > _HEAD_LIMIT_BYTES:
+        raise Unsupported(f"the header takes {pixel_offset - data_set_offset} bytes")
+    with path.open("rb") as file:
+        reader = open_reader(file, transfer_syntax_uid, data_set_offset)
+        head = reader.read_at(data_set_offset, pixel_offset - data_set_offset)
+    return describe(head, transfer_syntax_uid)

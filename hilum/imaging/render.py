@@ -1,0 +1,240 @@
+"""Samples to a picture: grey through modality and VOI LUT, colour as RGB, 8 bits a channel.
+
+The order is the standard's: modality LUT, VOI LUT, then the inversion of MONOCHROME1
+(PS3.3 C.11.1, C.11.2, C.7.6.3.1.2); colour goes through none of these.
+"""
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from hilum.core.errors import Invalid, Unsupported
+from hilum.imaging.description import (
+    FUNCTIONS,
+    Function,
+    GreyTransform,
+    ImageDescription,
+    Rescale,
+    Voi,
+    Window,
+)
+from hilum.imaging.lut import LookupTable
+from hilum.imaging.window import modality_values, to_grey8
+
+#: Weights of Cb and Cr in red, green and blue (ITU-R BT.601, as PS3.3 C.7.6.3.1.2 has it).
+_RED_CR: Final = 1.402
+_BLUE_CB: Final = 1.772
+_GREEN_CB: Final = -0.114 * _BLUE_CB / 0.587
+_GREEN_CR: Final = -0.299 * _RED_CR / 0.587
+
+
+@dataclass(frozen=True, slots=True)
+class Rendering:
+    """How a client wants to see a frame; what is not said is the file's own choice.
+
+    Raises
+    ------
+    Invalid
+        At creation: only one of `center` and `width` is given, the width is below 1 for
+        LINEAR or not positive, or `size` or `window_index` is out of range.
+    """
+
+    center: float | None = None
+    width: float | None = None
+    function: Function | None = None
+    invert: bool = False
+    size: int | None = None
+    """Longest side in pixels, at most; a smaller picture is not enlarged."""
+    window_index: int = 0
+    """Which of the file's windows to use, from 0."""
+
+    def __post_init__(self) -> None:
+        if self.function is not None and self.function not in FUNCTIONS:
+            raise Invalid(f"unknown VOI LUT function {self.function!r}")
+        if (self.center is None) != (self.width is None):
+            raise Invalid("window center and width go together")
+        if self.center is not None and self.width is not None:
+            Window(self.center, self.width, self.function or "SIGMOID")
+        if self.size is not None and not 1 <= self.size <= 65535:
+            raise Invalid(f"size must be between 1 and 65535, not {self.size}")
+        if self.window_index < 0:
+            raise Invalid(f"there is no window {self.window_index}")
+
+
+def render(
+    description: ImageDescription,
+    pixels: NDArray[Any],
+    frame_index: int,
+    rendering: Rendering,
+    photometric_interpretation: str | None = None,
+) -> NDArray[np.uint8]:
+    """Return a decoded frame as a picture.
+
+    Parameters
+    ----------
+    pixels
+        ``(rows, columns)`` or ``(rows, columns, 3)``, from `decode_frame`.
+    frame_index
+        From 0; chooses among the per-frame transforms.
+    photometric_interpretation
+        Of `pixels`, from `decoded_photometric_interpretation`; else the attribute.
+
+    Returns
+    -------
+    numpy.ndarray
+        uint8, ``(rows, columns)`` grey or ``(rows, columns, 3)`` RGB.
+
+    Raises
+    ------
+    Invalid
+        The window asked for is not there, or impossible with the file's VOI LUT function.
+    Unsupported
+        The photometric interpretation is not one this node draws.
+    """
+    photometric = photometric_interpretation or description.photometric_interpretation
+    if pixels.ndim == 2 and photometric in {"MONOCHROME1", "MONOCHROME2"}:
+        transform = description.transform(frame_index)
+        voi = _voi(description, pixels, transform, rendering)
+        inverse = (photometric == "MONOCHROME1") != rendering.invert
+        picture = to_grey8(pixels, transform.modality, voi, inverse=inverse)
+    else:
+        picture = _colour(description, pixels, photometric)
+        if rendering.invert:
+            picture = 255 - picture
+    return picture if rendering.size is None else _reduced(picture, rendering.size)
+
+
+def _voi(
+    description: ImageDescription,
+    pixels: NDArray[Any],
+    transform: GreyTransform,
+    rendering: Rendering,
+) -> Voi:
+    """Return what is asked for, else the file's window, its LUT, or the frame's own range."""
+    if rendering.center is not None and rendering.width is not None:
+        function = rendering.function or transform.function
+        return Window(rendering.center, rendering.width, function)
+    choices: tuple[Voi, ...] = transform.windows or transform.voi_luts
+    if rendering.window_index >= max(len(choices), 1):
+        raise Invalid(f"there is no window {rendering.window_index}; there are {len(choices)}")
+    if choices:
+        chosen = choices[rendering.window_index]
+        if rendering.function is not None and isinstance(chosen, Window):
+            return replace(chosen, function=rendering.function)
+        return chosen
+    return _full_range(description, pixels, transform)
+
+
+def _full_range(
+    description: ImageDescription, pixels: NDArray[Any], transform: GreyTransform
+) -> Window:
+    """Return a window from the darkest to the brightest value that is no padding."""
+    if (
+        description.bits_stored <= 8
+        and not description.signed
+        and transform.modality == Rescale()
+        and not description.is_label_map
+    ):
+        # Ready for display; a stretch of its own for each frame would make cines flicker.
+        low, high = 0.0, float(2**description.bits_stored - 1)
+    else:
+        low, high = _extremes(description, pixels, transform)
+    return Window((low + high + 1.0) / 2.0, high - low + 1.0, "LINEAR")
+
+
+def _extremes(
+    description: ImageDescription, pixels: NDArray[Any], transform: GreyTransform
+) -> tuple[float, float]:
+    values = pixels
+    if description.padding is not None:
+        first, last = description.padding
+        image = values[(values < first) | (values > last)]
+        values = image if image.size else values
+    if values.dtype.kind == "f":
+        values = values[np.isfinite(values)]
+    if not values.size:
+        return 0.0, 0.0
+    stored = np.array([values.min(), values.max()])
+    if isinstance(transform.modality, Rescale):
+        ends = modality_values(stored, transform.modality)
+    else:
+        ends = modality_values(values, transform.modality)
+    return float(ends.min()), float(ends.max())
+
+
+def _colour(
+    description: ImageDescription, pixels: NDArray[Any], photometric: str
+) -> NDArray[np.uint8]:
+    if pixels.ndim == 2 and photometric == "PALETTE COLOR" and description.palette:
+        return _through_palette(pixels, description.palette)
+    if pixels.ndim == 3 and photometric == "RGB":
+        return _eight_bits(description, pixels)
+    if pixels.ndim == 3 and photometric == "YBR_FULL":
+        return _rgb(_eight_bits(description, pixels))
+    raise Unsupported(
+        f"Photometric Interpretation (0028,0004) {photometric} "
+        f"with {description.samples_per_pixel} samples a pixel is not drawn"
+    )
+
+
+def _eight_bits(description: ImageDescription, pixels: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return colour samples on the scale of 8 bits."""
+    if description.bits_stored == 8 and pixels.dtype == np.uint8:
+        return pixels
+    full = Window(2 ** (description.bits_stored - 1), 2**description.bits_stored, "LINEAR")
+    return to_grey8(pixels, Rescale(), full, inverse=False)
+
+
+def _rgb(ybr: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return YBR_FULL as RGB, rounded to nearest (PS3.3 C.7.6.3.1.2)."""
+    chroma = np.arange(256) - 128.0
+    red_of_cr = np.floor(_RED_CR * chroma + 0.5).astype(np.int16)
+    blue_of_cb = np.floor(_BLUE_CB * chroma + 0.5).astype(np.int16)
+    luminance = ybr[..., 0].astype(np.int16)
+    rgb = np.empty(ybr.shape, np.int16)
+    np.add(luminance, red_of_cr[ybr[..., 2]], out=rgb[..., 0])
+    position = ybr[..., 1].astype(np.uint16) << 8 | ybr[..., 2]
+    np.add(luminance, _green_of_chroma()[position], out=rgb[..., 1])
+    np.add(luminance, blue_of_cb[ybr[..., 1]], out=rgb[..., 2])
+    return np.clip(rgb, 0, 255, out=rgb).astype(np.uint8)
+
+
+@lru_cache(maxsize=1)
+def _green_of_chroma() -> NDArray[np.int16]:
+    """Return what Cb and Cr together add to green, by ``Cb * 256 + Cr``."""
+    chroma = np.arange(256) - 128.0
+    green = _GREEN_CB * chroma[:, np.newaxis] + _GREEN_CR * chroma
+    return np.floor(green + 0.5).astype(np.int16).reshape(-1)
+
+
+@lru_cache(maxsize=16)
+def _palette_table(palette: tuple[LookupTable, ...], dtype: str) -> NDArray[np.uint8]:
+    """Return the colour of every bit pattern of `dtype`, ``(patterns, 3)``."""
+    bits = 8 * np.dtype(dtype).itemsize
+    stored = np.arange(1 << bits, dtype=f"u{bits // 8}").view(dtype).astype(np.float64)
+    # Of 16-bit entries the high byte is shown, as the standard's own palettes are made.
+    channels = [table.map(stored).astype(np.uint16) >> (table.bits - 8) for table in palette]
+    return np.stack(channels, axis=-1).astype(np.uint8)
+
+
+def _through_palette(pixels: NDArray[Any], palette: tuple[LookupTable, ...]) -> NDArray[np.uint8]:
+    if pixels.dtype.itemsize > 2:
+        raise Unsupported("PALETTE COLOR of more than 16 bits")
+    table = _palette_table(palette, pixels.dtype.str)
+    return table.take(pixels.view(f"u{pixels.dtype.itemsize}"), axis=0)
+
+
+def _reduced(picture: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """Return the picture with its longest side no longer than `size` pixels."""
+    rows, columns = picture.shape[:2]
+    longest = max(rows, columns)
+    if longest <= size:
+        return picture
+    target = (max(1, round(columns * size / longest)), max(1, round(rows * size / longest)))
+    # reducing_gap: whole-number reduction first, which halves the work and is as good.
+    reduced = Image.fromarray(picture).resize(target, Image.Resampling.BICUBIC, reducing_gap=2.0)
+    return np.asarray(reduced)
