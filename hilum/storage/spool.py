@@ -18,6 +18,7 @@ import itertools
 import os
 import re
 import secrets
+import weakref
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -247,13 +248,14 @@ class Spool:
         self._numbers = itertools.count()
         with faults(f"open the spool {root}"):
             make_folder(root)
-            self._lock = (root / _LOCK).open("ab")
+            lock = os.open(root / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._release = weakref.finalize(self, os.close, lock)
         try:
             # A record lock and no flock: it goes with this very process, and a helper
             # process forked from it does not keep it alive.
-            fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            self._lock.close()
+            self.close()
             raise StorageUnavailable(
                 f"the data directory is in use by another node: {root} is locked"
             ) from error
@@ -325,7 +327,7 @@ class Spool:
 
     def close(self) -> None:
         """Give the folder free for another process. Idempotent."""
-        self._lock.close()
+        self._release()
 
 
 def _read_entry(path: Path) -> SpoolEntry:
