@@ -1,0 +1,257 @@
+"""Reading the index: what a query finds, where an instance lies, the frames of a study."""
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Any, Final
+
+from hilum.core.errors import NotFound
+from hilum.core.instance import Attributes
+from hilum.core.levels import COMPUTED_KEYWORDS, Level, json_tag, vr_of
+from hilum.core.query import Condition, Exact, Query
+from hilum.index import patients, walk
+from hilum.index.database import Database, Document
+from hilum.index.documents import STORED_FIELDS, stored_instance
+from hilum.index.faults import translated
+from hilum.index.filters import level_filters
+from hilum.index.layouts import Layouts
+from hilum.index.stored import Match, Statistics, StoredInstance, StudyLayout
+
+__all__ = ["Catalogue", "Match", "Statistics", "StoredInstance", "StudyLayout"]
+
+#: Field that a document keeps a computed attribute in.
+_COMPUTED: Final[dict[Level, dict[str, str]]] = {
+    level: {keyword: keyword for keyword in COMPUTED_KEYWORDS[level]} for level in walk.LEVELS
+} | {Level.IMAGE: {"AvailableTransferSyntaxUID": "TransferSyntaxUID"}}
+
+_MATCH_FIELDS: Final[Mapping[str, Any]] = {
+    "patient": 1,
+    "attributes": 1,
+    "frames": 1,
+    "size": 1,
+    "blob": 1,
+    "received_at": 1,
+    "updated_at": 1,
+}
+_MATCH_PROJECTIONS: Final = {
+    level: {**_MATCH_FIELDS, **dict.fromkeys(_COMPUTED[level].values(), 1)} for level in walk.LEVELS
+}
+_INSTANCE_PROJECTIONS: Final = {Level.IMAGE: STORED_FIELDS, Level.SERIES: {"order": 1}}
+
+
+class Catalogue:
+    """Reads. Any number may run at once; runs on the loop of its database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._layouts = Layouts(database)
+
+    async def find(self, query: Query) -> AsyncGenerator[Match, None]:
+        """Yield what `query` finds, as it is found.
+
+        Yields
+        ------
+        Match
+            Patients by name; studies newest first; series and instances in the order of
+            their studies and then by number. The order is total and stable, so that pages
+            by offset and limit fit together.
+
+        Raises
+        ------
+        IndexUnavailable
+            MongoDB does not answer, or no longer.
+
+        Notes
+        -----
+        Memory is bounded, whatever the number of matches. Close the iterator (`aclosing`)
+        to stop early.
+
+        References
+        ----------
+        PS3.4 C.4.1.2, C.2.2.2
+        """
+        found = (
+            patients.find(self._database, query)
+            if query.level is Level.PATIENT
+            else self._find(query)
+        )
+        with translated():
+            async with aclosing(found):
+                async for match in found:
+                    yield match
+
+    async def _find(self, query: Query) -> AsyncGenerator[Match, None]:
+        found = walk.rows(self._database, query, _MATCH_PROJECTIONS)
+        async with aclosing(found):
+            async for row in found:
+                yield _match(row, query.level)
+
+    async def count(self, query: Query) -> int:
+        """Return how many `query` finds, its limit and offset aside.
+
+        Raises
+        ------
+        IndexUnavailable
+            MongoDB does not answer.
+        """
+        query = replace(query, limit=None, offset=0)
+        with translated():
+            if query.level is Level.PATIENT:
+                return await patients.count(self._database, query)
+            filters = level_filters(query)
+            elsewhere = [level for level, each in filters.items() if each and level != query.level]
+            if not elsewhere:
+                collection = self._database.collection(query.level)
+                return await collection.count_documents(filters[query.level])
+            found = walk.rows(self._database, query, {})
+            async with aclosing(found):
+                return sum([1 async for _ in found])
+
+    async def instances(self, query: Query) -> list[StoredInstance]:
+        """Return the instances of all that `query` finds, whatever its level.
+
+        Returns
+        -------
+        list of StoredInstance
+            By study, series number and instance number.
+
+        Raises
+        ------
+        IndexUnavailable
+            MongoDB does not answer.
+        """
+        below = replace(query, level=Level.IMAGE)
+        found = walk.rows(self._database, below, _INSTANCE_PROJECTIONS)
+        with translated():
+            async with aclosing(found):
+                documents = [row async for row in found]
+        documents.sort(key=_retrieval_order)
+        return [stored_instance(row[Level.IMAGE]) for row in documents]
+
+    async def instance(self, public_id: str) -> StoredInstance:
+        """Return the instance with this public id.
+
+        Raises
+        ------
+        NotFound
+            There is none.
+        IndexUnavailable
+            MongoDB does not answer.
+        """
+        with translated():
+            document = await self._database.instances.find_one({"_id": public_id}, STORED_FIELDS)
+        if document is None:
+            raise NotFound(f"no instance {public_id[:44]}")
+        return stored_instance(document)
+
+    async def study_frames(self, study_instance_uid: str) -> StudyLayout:
+        """Return the instances and frames of a study in order.
+
+        Raises
+        ------
+        NotFound
+            There is no such study.
+        IndexUnavailable
+            MongoDB does not answer.
+
+        Notes
+        -----
+        Recent layouts are kept, and read again only when their study has changed.
+        """
+        with translated():
+            return await self._layouts.of(study_instance_uid)
+
+    async def match(self, level: Level, public_id: str) -> Match:
+        """Return the study, series or instance with this public id.
+
+        Raises
+        ------
+        NotFound
+            There is none.
+        IndexUnavailable
+            MongoDB does not answer.
+        """
+        with translated():
+            document = await self._database.collection(level).find_one(
+                {"_id": public_id}, {level.unique_key: 1}
+            )
+        if document is not None:
+            query = Query(level, (Condition(level.unique_key, Exact(document[level.unique_key])),))
+            async with aclosing(self.find(query)) as found:
+                async for match in found:
+                    if public_id in {match.study, match.series, match.instance}:
+                        return match
+        raise NotFound(f"no {level.value.lower()} {public_id[:44]}")
+
+    async def statistics(self) -> Statistics:
+        """Return what the index holds.
+
+        Raises
+        ------
+        IndexUnavailable
+            MongoDB does not answer.
+        """
+        pipeline: list[Document] = [
+            {
+                "$group": {
+                    "_id": "$patient",
+                    "studies": {"$sum": 1},
+                    "series": {"$sum": "$NumberOfStudyRelatedSeries"},
+                    "instances": {"$sum": "$NumberOfStudyRelatedInstances"},
+                    "frames": {"$sum": "$frames"},
+                    "size": {"$sum": "$size"},
+                }
+            },
+            {
+                "$group": {
+                    "_id": None,
+                    "patients": {"$sum": 1},
+                    "studies": {"$sum": "$studies"},
+                    "series": {"$sum": "$series"},
+                    "instances": {"$sum": "$instances"},
+                    "frames": {"$sum": "$frames"},
+                    "size_bytes": {"$sum": "$size"},
+                }
+            },
+            {"$unset": "_id"},
+        ]
+        with translated():
+            found = await self._database.studies.aggregate(pipeline).to_list(1)
+        return Statistics(**found[0]) if found else Statistics(0, 0, 0, 0, 0, 0)
+
+
+def _match(row: walk.Row, level: Level) -> Match:
+    attributes: Attributes = {}
+    for each in walk.LEVELS:
+        if each in row:
+            attributes.update(row[each].get("attributes", {}))
+            attributes.update(_computed(each, row[each]))
+    document = row[level]
+    ids = {each: row[each]["_id"] if each in row else "" for each in walk.LEVELS}
+    return Match(
+        attributes=attributes,
+        patient=document["patient"],
+        study=ids[Level.STUDY],
+        series=ids[Level.SERIES],
+        instance=ids[Level.IMAGE],
+        frame_count=document.get("frames", 0),
+        size_bytes=document["blob"]["size"] if "blob" in document else document.get("size", 0),
+        received_at=document.get("received_at"),
+        updated_at=document.get("updated_at", document.get("received_at")),
+    )
+
+
+def _computed(level: Level, document: Document) -> Attributes:
+    computed: Attributes = {}
+    for keyword, field in _COMPUTED[level].items():
+        value = document.get(field)
+        element: dict[str, Any] = {"vr": vr_of(keyword)}
+        if value or value == 0:
+            element["Value"] = value if isinstance(value, list) else [value]
+        computed[json_tag(keyword)] = element
+    return computed
+
+
+def _retrieval_order(row: walk.Row) -> tuple[str, str, str]:
+    instance = row[Level.IMAGE]
+    return instance["study"], row[Level.SERIES]["order"], instance["order"]

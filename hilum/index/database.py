@@ -1,0 +1,108 @@
+"""The connection to MongoDB and the three collections everything else is built on."""
+
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
+
+from motor.motor_asyncio import AsyncIOMotorClient
+from pymongo.errors import PyMongoError
+
+from hilum.core.errors import Invalid
+from hilum.core.levels import Level
+from hilum.index import schema
+from hilum.index.faults import translated
+
+if TYPE_CHECKING:
+    from motor.motor_asyncio import AsyncIOMotorCollection, AsyncIOMotorDatabase
+
+Document: TypeAlias = dict[str, Any]
+
+
+class Database:
+    """A MongoDB database, reached through one pool of connections.
+
+    Every write is acknowledged by a majority and journaled: what it answered survives a
+    power cut. Every call ends within the time limit, with `IndexUnavailable` at the latest.
+    Belongs to the event loop it is made on.
+
+    Parameters
+    ----------
+    uri
+        A MongoDB connection string.
+    name
+        Name of the database.
+    timeout_seconds
+        For one operation, finding and reaching a server included.
+    """
+
+    def __init__(self, uri: str, name: str = "hilum", *, timeout_seconds: float = 10.0) -> None:
+        milliseconds = int(timeout_seconds * 1000)
+        try:
+            self._client: AsyncIOMotorClient[Document] = AsyncIOMotorClient(
+                uri,
+                w="majority",
+                journal=True,
+                retryWrites=True,
+                tz_aware=True,
+                appname="hilum",
+                serverSelectionTimeoutMS=milliseconds,
+                connectTimeoutMS=milliseconds,
+                socketTimeoutMS=milliseconds,
+                timeoutMS=milliseconds,
+            )
+            self._database: AsyncIOMotorDatabase[Document] = self._client[name]
+        except (PyMongoError, ValueError) as error:
+            raise Invalid(f"the MongoDB URI is wrong: {type(error).__name__}") from error
+        self.studies = self._database["studies"]
+        self.series = self._database["series"]
+        self.instances = self._database["instances"]
+
+    @classmethod
+    def connect(cls, uri: str, name: str = "hilum", *, timeout_seconds: float = 10.0) -> Self:
+        """Return a database whose connections are made when they are first needed.
+
+        Raises
+        ------
+        Invalid
+            `uri` or `name` cannot be right. Whether a server answers is for `ping` to say.
+        """
+        return cls(uri, name, timeout_seconds=timeout_seconds)
+
+    @property
+    def raw(self) -> "AsyncIOMotorDatabase[Document]":
+        """The driver's own object, for the modules of this room."""
+        return self._database
+
+    def collection(self, level: Level) -> "AsyncIOMotorCollection[Document]":
+        """Return the collection with a document for each entity of `level`, but patients."""
+        return {
+            Level.STUDY: self.studies,
+            Level.SERIES: self.series,
+            Level.IMAGE: self.instances,
+        }[level]
+
+    async def ping(self) -> None:
+        """Return if MongoDB answers.
+
+        Raises
+        ------
+        IndexUnavailable
+            It does not, within the time limit.
+        """
+        with translated():
+            await self._database.command("ping")
+
+    async def ensure_schema(self) -> None:
+        """Create what is missing of indexes and views; safe when several nodes start at once.
+
+        Raises
+        ------
+        Invalid
+            The database was written by a newer version of Hilum.
+        IndexUnavailable
+            MongoDB does not answer.
+        """
+        with translated():
+            await schema.ensure(self._database)
+
+    def close(self) -> None:
+        """Close all connections. Nothing can be asked afterwards."""
+        self._client.close()

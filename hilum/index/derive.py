@@ -1,0 +1,139 @@
+"""Counts and lists over what a series and a study contain.
+
+Concurrent writers, in one process or several, may touch the same series at once. What is
+derived is right all the same once they are done, without a lock, for this reason:
+
+- Each writer first writes its instances, then raises the series' `revision`, then derives:
+  it reads the revision, aggregates the instances, and writes the result on condition that
+  the revision is still the one it read.
+- Take the last raise of the revision there ever is. A result written under that revision
+  was aggregated after it, so after every writer's instances: it is the right one. The
+  writer of that raise does write its result, as nothing raises the revision again under
+  it; a result read under an earlier revision can no longer be written.
+- A study is derived from its series in the same manner. A writer raises the study's
+  revision only after its series' results are written, or were left to a writer who raised
+  the series' revision later and so comes to the study later. The last raise of the study
+  therefore follows the last result of each of its series.
+
+A writer that dies in between is made good by its replay from the spool, which goes through
+the same steps again; nothing here adds to a count, so that may happen any number of times.
+"""
+
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, Final
+
+from pymongo import UpdateOne
+
+from hilum.index.database import Database, Document
+
+if TYPE_CHECKING:
+    from motor.motor_asyncio import AsyncIOMotorCollection
+
+#: How often a result that came too late is derived anew before it is left to the writer who
+#: was faster. One would do for correctness; more make it likely that what a sender was told
+#: is counted is counted already.
+_ATTEMPTS: Final = 5
+
+_SERIES_PIPELINE: Final[list[Document]] = [
+    {"$project": {"revision": 1}},
+    {
+        "$lookup": {
+            "from": "instances",
+            "localField": "_id",
+            "foreignField": "series",
+            "as": "found",
+            "pipeline": [
+                {
+                    "$group": {
+                        "_id": "$SOPClassUID",
+                        "instances": {"$sum": 1},
+                        "frames": {"$sum": "$frames"},
+                        "size": {"$sum": "$blob.size"},
+                    }
+                }
+            ],
+        }
+    },
+]
+
+_STUDY_PIPELINE: Final[list[Document]] = [
+    {"$project": {"revision": 1}},
+    {
+        "$lookup": {
+            "from": "series",
+            "localField": "_id",
+            "foreignField": "study",
+            "as": "found",
+            "pipeline": [
+                {
+                    "$project": {
+                        "Modality": 1,
+                        "SOPClassesInSeries": 1,
+                        "instances": "$NumberOfSeriesRelatedInstances",
+                        "frames": 1,
+                        "size": 1,
+                    }
+                }
+            ],
+        }
+    },
+]
+
+
+async def derive_series(database: Database, ids: Collection[str]) -> None:
+    """Bring the counts of these series up to their instances."""
+    await _derive(database.series, ids, _SERIES_PIPELINE, _series_fields)
+
+
+async def derive_studies(database: Database, ids: Collection[str]) -> None:
+    """Bring the counts and lists of these studies up to their series."""
+    await _derive(database.studies, ids, _STUDY_PIPELINE, _study_fields)
+
+
+async def _derive(
+    collection: "AsyncIOMotorCollection[Document]",
+    ids: Collection[str],
+    pipeline: list[Document],
+    fields: Callable[[list[Document]], Document],
+) -> None:
+    for _ in range(_ATTEMPTS):
+        # One pass reads a revision and only then what belongs to it: never the other way.
+        cursor = collection.aggregate([{"$match": {"_id": {"$in": list(ids)}}}, *pipeline])
+        updates = [
+            UpdateOne(
+                {"_id": entity["_id"], "revision": entity["revision"]},
+                {"$set": fields(entity["found"])},
+            )
+            async for entity in cursor
+        ]
+        if not updates:
+            return
+        result = await collection.bulk_write(updates, ordered=False)
+        if result.matched_count == len(updates):
+            return
+
+
+def _series_fields(classes: list[Document]) -> Document:
+    return {
+        "NumberOfSeriesRelatedInstances": _sum(classes, "instances"),
+        "SOPClassesInSeries": sorted(each["_id"] for each in classes),
+        "frames": _sum(classes, "frames"),
+        "size": _sum(classes, "size"),
+    }
+
+
+def _study_fields(series: list[Document]) -> Document:
+    modalities = {each["Modality"] for each in series if each.get("Modality")}
+    classes = {uid for each in series for uid in each.get("SOPClassesInSeries", ())}
+    return {
+        "ModalitiesInStudy": sorted(modalities),
+        "SOPClassesInStudy": sorted(classes),
+        "NumberOfStudyRelatedSeries": len(series),
+        "NumberOfStudyRelatedInstances": _sum(series, "instances"),
+        "frames": _sum(series, "frames"),
+        "size": _sum(series, "size"),
+    }
+
+
+def _sum(documents: list[Document], field: str) -> int:
+    return sum(document.get(field) or 0 for document in documents)

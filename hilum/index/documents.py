@@ -1,0 +1,287 @@
+"""What a study, a series and an instance look like in MongoDB.
+
+Each document has, side by side: plain fields under the standard's keywords, for back ends
+and operators to read; `attributes`, the DICOM JSON of its level, ready to answer with;
+`search`, the same values in the form they are matched in (`core.matching`); and the public
+ids of what contains it. `order` is a string that sorts entities as people count them.
+"""
+
+import re
+from collections.abc import Iterable
+from datetime import datetime
+from functools import cache
+from typing import Any, Final
+
+from bson.binary import Binary
+
+from hilum.core.instance import Attributes, Blob, Identity, Instance, PixelData
+from hilum.core.levels import STORED_KEYWORDS, Level, json_tag
+from hilum.core.matching import search_values
+from hilum.core.text import fold
+from hilum.index.stored import StoredInstance
+
+#: Keywords that a document has as plain fields beside its identifiers.
+_PLAIN: Final[dict[Level, tuple[str, ...]]] = {
+    Level.STUDY: (
+        "PatientName",
+        "PatientBirthDate",
+        "PatientSex",
+        "StudyDate",
+        "StudyTime",
+        "StudyID",
+        "StudyDescription",
+        "AccessionNumber",
+        "ReferringPhysicianName",
+    ),
+    Level.SERIES: (
+        "Modality",
+        "SeriesNumber",
+        "SeriesDescription",
+        "SeriesDate",
+        "SeriesTime",
+        "BodyPartExamined",
+        "ProtocolName",
+        "Manufacturer",
+        "StationName",
+    ),
+    # Some of levels above: the view of frames reads nothing but instances.
+    Level.IMAGE: (
+        "PatientName",
+        "Modality",
+        "SeriesNumber",
+        "InstanceNumber",
+        "Rows",
+        "Columns",
+        "PhotometricInterpretation",
+        "WindowCenter",
+        "WindowWidth",
+    ),
+}
+#: Searched by words in the web page's list, beside the names.
+TEXT_KEYWORDS: Final = ("PatientID", "AccessionNumber", "StudyDescription")
+_ORDERED_BY: Final = {Level.SERIES: "SeriesNumber", Level.IMAGE: "InstanceNumber"}
+_LARGEST_NUMBER: Final = 2**31
+
+
+@cache
+def _tags(level: Level) -> frozenset[str]:
+    """Return the tags that the document of a level keeps; a study has its patient's too."""
+    keywords = STORED_KEYWORDS[level]
+    if level is Level.STUDY:
+        keywords = (*STORED_KEYWORDS[Level.PATIENT], *keywords)
+    return frozenset(json_tag(keyword) for keyword in keywords)
+
+
+@cache
+def _keyword_of(tag: str) -> str:
+    return next(
+        keyword
+        for keywords in STORED_KEYWORDS.values()
+        for keyword in keywords
+        if json_tag(keyword) == tag
+    )
+
+
+def instance_document(instance: Instance) -> dict[str, Any]:
+    """Return the document of an instance, all but the versions it has replaced."""
+    header = instance.header
+    identity = header.identity
+    attributes = {tag: element for tag, element in header.attributes.items() if tag in _IMAGE_TAGS}
+    number = _plain("InstanceNumber", header.attributes)
+    return {
+        "_id": identity.instance,
+        "series": identity.series,
+        "study": identity.study,
+        "patient": identity.patient,
+        "PatientID": identity.patient_id,
+        "StudyInstanceUID": identity.study_instance_uid,
+        "SeriesInstanceUID": identity.series_instance_uid,
+        "SOPInstanceUID": identity.sop_instance_uid,
+        "SOPClassUID": header.sop_class_uid,
+        "TransferSyntaxUID": header.transfer_syntax_uid,
+        **_plain_fields(Level.IMAGE, header.attributes),
+        "order": order_key(number, identity.sop_instance_uid),
+        "frames": header.pixel_data.frame_count if header.pixel_data else 0,
+        "blob": blob_document(instance.blob),
+        "data_set_offset": header.data_set_offset,
+        "pixels": _pixels_document(header.pixel_data),
+        "received_at": instance.origin.received_at,
+        "source": instance.origin.source,
+        "attributes": attributes,
+        "search": _search_fields(attributes),
+    }
+
+
+def blob_document(blob: Blob) -> dict[str, Any]:
+    """Return how a document names the bytes of a file."""
+    return {"digest": blob.digest, "size": blob.size_bytes}
+
+
+def version_document(instance: Instance) -> dict[str, Any]:
+    """Return how an instance's document names a version that is not the current one."""
+    return {
+        **blob_document(instance.blob),
+        "received_at": instance.origin.received_at,
+        "source": instance.origin.source,
+    }
+
+
+def entity_update(level: Level, instances: Iterable[Instance]) -> dict[str, Any]:
+    """Return the update that adds to a study or a series what its instances say.
+
+    Parameters
+    ----------
+    level
+        STUDY or SERIES.
+    instances
+        Of that one entity, oldest first.
+
+    Notes
+    -----
+    Only values are set, each under a path of its own: an object that leaves an attribute
+    out, or empty, never blanks what an earlier one said. The last value wins.
+    """
+    attributes: Attributes = {}
+    received: list[datetime] = []
+    identity: Identity | None = None
+    source = ""
+    for instance in instances:
+        identity = instance.header.identity
+        source = instance.origin.source
+        received.append(instance.origin.received_at)
+        attributes.update(
+            (tag, element)
+            for tag, element in instance.header.attributes.items()
+            if tag in _tags(level) and element.keys() - {"vr"}
+        )
+    assert identity is not None
+    fields = {
+        **_entity_identity(level, identity),
+        **_plain_fields(level, attributes),
+        "source": source,
+    }
+    fields.update((f"attributes.{tag}", element) for tag, element in attributes.items())
+    fields.update((f"search.{key}", found) for key, found in _search_fields(attributes).items())
+    if level is Level.STUDY:
+        texts = {keyword: fields.get(keyword) for keyword in TEXT_KEYWORDS}
+        fields.update((f"text.{key}", fold(str(text))) for key, text in texts.items() if text)
+    update = {
+        "$set": fields,
+        "$min": {"received_at": min(received)},
+        "$max": {"updated_at": max(received)},
+        "$inc": {"revision": 1},
+    }
+    if level is Level.SERIES and "SeriesNumber" not in fields:
+        # So that a series without a number has a place too; a number that comes moves it.
+        update["$setOnInsert"] = {"order": order_key(None, identity.series_instance_uid)}
+    elif level is Level.SERIES:
+        fields["order"] = order_key(fields["SeriesNumber"], identity.series_instance_uid)
+    return update
+
+
+def _entity_identity(level: Level, identity: Identity) -> dict[str, Any]:
+    fields = {
+        "patient": identity.patient,
+        "PatientID": identity.patient_id,
+        "StudyInstanceUID": identity.study_instance_uid,
+    }
+    if level is Level.SERIES:
+        fields["study"] = identity.study
+        fields["SeriesInstanceUID"] = identity.series_instance_uid
+    return fields
+
+
+def order_key(number: Any, uid: str) -> str:
+    """Return a string that sorts by number, those without one last, then by UID.
+
+    UIDs sort as people count: ``1.2.9`` comes before ``1.2.10``.
+    """
+    in_range = isinstance(number, int) and abs(number) < _LARGEST_NUMBER
+    count = f"{number + _LARGEST_NUMBER:010d}" if in_range else "~"
+    return f"{count} " + re.sub(r"\d+", lambda digits: f"{len(digits[0]):02d}{digits[0]}", uid)
+
+
+def _search_fields(attributes: Attributes) -> dict[str, list[Any]]:
+    fields = {}
+    for tag, element in attributes.items():
+        keyword = _keyword_of(tag)
+        if found := search_values(keyword, element):
+            fields[keyword] = found
+    return fields
+
+
+def _plain_fields(level: Level, attributes: Attributes) -> dict[str, Any]:
+    fields = {keyword: _plain(keyword, attributes) for keyword in _PLAIN[level]}
+    return {keyword: value for keyword, value in fields.items() if value is not None}
+
+
+def _plain(keyword: str, attributes: Attributes) -> Any:
+    """Return the first value of an attribute as a string or number, None without one."""
+    element = attributes.get(json_tag(keyword), {})
+    values = element.get("Value") or [None]
+    value = values[0]
+    if isinstance(value, dict):
+        return value.get("Alphabetic") or value.get("Ideographic") or value.get("Phonetic")
+    if value is None:
+        return None
+    found = search_values(keyword, {"Value": [value]})
+    # A time of day is longer in the form it is searched in than anybody wants to read.
+    return value if element.get("vr") in {"TM", "DT"} or not found else found[0]
+
+
+def _pixels_document(pixels: PixelData | None) -> dict[str, Any] | None:
+    if pixels is None:
+        return None
+    return {
+        "tag": pixels.tag,
+        "offset": pixels.offset,
+        "length": pixels.length,
+        "frames": pixels.frame_count,
+        "offsets": Binary(pixels.frame_offsets),
+    }
+
+
+#: What `stored_instance` needs of a document.
+STORED_FIELDS: Final = {
+    "PatientID": 1,
+    "StudyInstanceUID": 1,
+    "SeriesInstanceUID": 1,
+    "SOPInstanceUID": 1,
+    "SOPClassUID": 1,
+    "TransferSyntaxUID": 1,
+    "blob": 1,
+    "data_set_offset": 1,
+    "pixels": 1,
+    "frames": 1,
+    "order": 1,
+    "series": 1,
+    "study": 1,
+}
+
+
+def stored_instance(document: dict[str, Any]) -> StoredInstance:
+    """Return the instance that a document with `STORED_FIELDS` describes."""
+    pixels = document["pixels"]
+    return StoredInstance(
+        identity=Identity(
+            document["PatientID"],
+            document["StudyInstanceUID"],
+            document["SeriesInstanceUID"],
+            document["SOPInstanceUID"],
+        ),
+        sop_class_uid=document["SOPClassUID"],
+        transfer_syntax_uid=document["TransferSyntaxUID"],
+        blob=Blob(document["blob"]["digest"], document["blob"]["size"]),
+        data_set_offset=document["data_set_offset"],
+        pixel_data=pixels
+        and PixelData(
+            tag=pixels["tag"],
+            offset=pixels["offset"],
+            length=pixels["length"],
+            frame_count=pixels["frames"],
+            frame_offsets=bytes(pixels["offsets"]),
+        ),
+    )
+
+
+_IMAGE_TAGS: Final = _tags(Level.IMAGE)

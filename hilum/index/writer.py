@@ -1,0 +1,226 @@
+"""Instances into the index: many in one round trip, guarded against whoever else writes.
+
+An instance has one current version; the digest of its bytes is what a write is guarded by.
+A write names the digest it supersedes, and applies only while that one is current. So of
+two senders of one instance either comes first, and the other learns of it and decides anew:
+no version is lost, and none becomes current by accident.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from pymongo import UpdateOne
+from pymongo.errors import BulkWriteError
+
+from hilum.core.instance import Blob, Identity, Instance
+from hilum.core.levels import Level
+from hilum.index.database import Database, Document
+from hilum.index.derive import derive_series, derive_studies
+from hilum.index.documents import (
+    entity_update,
+    instance_document,
+    version_document,
+)
+from hilum.index.faults import translated
+
+if TYPE_CHECKING:
+    from motor.motor_asyncio import AsyncIOMotorCollection
+
+_DUPLICATE_KEY: Final = 11000
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """What is to become of one received instance."""
+
+    instance: Instance
+    supersedes: Blob | None = None
+    """The current version this decision was taken against; None: there was none, or it has
+    these very bytes."""
+    keep_current: bool = False
+    """Leave `supersedes` current, and keep the new one among the other versions."""
+
+
+class Writer:
+    """Writes batches of instances. Any number of writers may write at once.
+
+    Runs on the loop of its database.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def current(self, ids: Collection[str]) -> dict[str, Blob]:
+        """Return the current version of each of these instances that the index knows.
+
+        Parameters
+        ----------
+        ids
+            Public ids.
+
+        Raises
+        ------
+        IndexUnavailable
+            MongoDB does not answer.
+        """
+        with translated():
+            cursor = self._database.instances.find({"_id": {"$in": list(ids)}}, {"blob": 1})
+            return {
+                document["_id"]: Blob(document["blob"]["digest"], document["blob"]["size"])
+                async for document in cursor
+            }
+
+    async def write(self, batch: Sequence[Write]) -> list[Write]:
+        """Write a batch, and bring the series and studies it touches up to it.
+
+        Returns
+        -------
+        list of Write
+            Those that did not apply: another version had become current in the meantime.
+            Ask `current` and decide anew. Nothing of them was written.
+
+        Raises
+        ------
+        Invalid
+            A document is too large for MongoDB.
+        IndexUnavailable
+            MongoDB does not answer. Part of the batch may be written.
+
+        Notes
+        -----
+        Journaled when it returns. Idempotent: a batch may be written again, in whole or in
+        part, after any fault. A replay must do so even for instances that are current
+        already: the fault may lie between an instance and the counts of its study.
+        """
+        with translated():
+            lost = await self._write_instances(batch)
+            written = [
+                write.instance
+                for position, write in enumerate(batch)
+                if position not in lost and not write.keep_current
+            ]
+            await self._merge(Level.SERIES, written)
+            await derive_series(self._database, {_identity(each).series for each in written})
+            await self._merge(Level.STUDY, written)
+            await derive_studies(self._database, {_identity(each).study for each in written})
+        return [batch[position] for position in sorted(lost)]
+
+    async def _write_instances(self, batch: Sequence[Write]) -> set[int]:
+        """Write the instances; return the positions of those that did not apply."""
+        fresh = [i for i, write in enumerate(batch) if write.supersedes is None]
+        contended = await self._insert([batch[i].instance for i in fresh])
+        lost = {fresh[i] for i in contended}
+        for i, write in enumerate(batch):
+            if write.supersedes is not None and not await self._replace(write, write.supersedes):
+                lost.add(i)
+        return lost
+
+    async def _insert(self, instances: Sequence[Instance]) -> list[int]:
+        """Upsert instances that nothing is superseded by; return the positions that failed.
+
+        The filter has the digest in it: where another version is current, the upsert turns
+        into an insert that the unique `_id` refuses.
+        """
+        positions = list(range(len(instances)))
+        # Twice, as two inserts of the same bytes at one moment refuse each other too.
+        for _ in range(2):
+            operations = [_insertion(instances[position]) for position in positions]
+            refused = await _bulk_upsert(self._database.instances, operations)
+            positions = [positions[i] for i in refused]
+            if not positions:
+                break
+        return positions
+
+    async def _replace(self, write: Write, superseded: Blob) -> bool:
+        """Apply a write against a current version; return False if that is current no more."""
+        instance = write.instance
+        digest = instance.blob.digest
+        update = _kept_version(instance) if write.keep_current else _new_version(instance)
+        result = await self._database.instances.update_one(
+            {"_id": _identity(instance).instance, "blob.digest": superseded.digest}, update
+        )
+        if result.matched_count:
+            return True
+        # Replayed: what this write was to do is done.
+        done = {"blob.digest": digest}
+        if write.keep_current:
+            done = {"blob.digest": superseded.digest, "versions.digest": digest}
+        found = await self._database.instances.find_one(
+            {"_id": _identity(instance).instance, **done}, {"_id": 1}
+        )
+        return found is not None
+
+    async def _merge(self, level: Level, instances: Iterable[Instance]) -> None:
+        """Add what these instances say to their series or studies, and raise the revisions."""
+        entities: dict[str, list[Instance]] = {}
+        for instance in instances:
+            identity = _identity(instance)
+            key = identity.study if level is Level.STUDY else identity.series
+            entities.setdefault(key, []).append(instance)
+        operations = [
+            UpdateOne({"_id": key}, entity_update(level, found), upsert=True)
+            for key, found in entities.items()
+        ]
+        while operations:
+            # Refused only where another writer inserted the entity at the same moment.
+            refused = await _bulk_upsert(self._database.collection(level), operations)
+            operations = [operations[i] for i in refused]
+
+
+def _identity(instance: Instance) -> Identity:
+    return instance.header.identity
+
+
+def _insertion(instance: Instance) -> UpdateOne:
+    document = instance_document(instance)
+    return UpdateOne(
+        {"_id": document.pop("_id"), "blob.digest": instance.blob.digest},
+        {"$set": document, "$setOnInsert": {"versions": []}},
+        upsert=True,
+    )
+
+
+def _new_version(instance: Instance) -> list[Document]:
+    """Return the update that makes `instance` current and keeps what was."""
+    superseded = {
+        "digest": "$blob.digest",
+        "size": "$blob.size",
+        "received_at": "$received_at",
+        "source": "$source",
+    }
+    versions = {"$concatArrays": [_other_versions(instance.blob), [superseded]]}
+    # A value may begin with a dollar sign, which an expression would take for a field.
+    document = {"$literal": instance_document(instance)}
+    return [{"$replaceWith": {"$mergeObjects": [document, {"versions": versions}]}}]
+
+
+def _kept_version(instance: Instance) -> list[Document]:
+    """Return the update that adds `instance` to the versions that are not current."""
+    kept = {"$literal": [version_document(instance)]}
+    versions = {"$concatArrays": [_other_versions(instance.blob), kept]}
+    return [{"$set": {"versions": versions}}]
+
+
+def _other_versions(blob: Blob) -> Document:
+    return {
+        "$filter": {"input": "$versions", "cond": {"$ne": ["$$this.digest", blob.digest]}},
+    }
+
+
+async def _bulk_upsert(
+    collection: "AsyncIOMotorCollection[Document]", operations: Sequence[UpdateOne]
+) -> list[int]:
+    """Execute upserts in no order; return the positions refused for a duplicate key."""
+    if not operations:
+        return []
+    try:
+        await collection.bulk_write(operations, ordered=False)
+    except BulkWriteError as error:
+        errors = error.details["writeErrors"]
+        if error.details["writeConcernErrors"] or any(
+            each["code"] != _DUPLICATE_KEY for each in errors
+        ):
+            raise
+        return [each["index"] for each in errors]
+    return []
