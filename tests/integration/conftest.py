@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pymongo
 import pytest
+
 from hilum.index.catalogue import Catalogue
 from hilum.index.database import Database
 from hilum.index.mongod import find_mongod

@@ -4,9 +4,10 @@ import hashlib
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from hilum.core.instance import Blob, Header, Identity, Instance, Origin, PixelData
 from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+
+from hilum.core.instance import Blob, Header, Identity, Instance, Origin, PixelData
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 
