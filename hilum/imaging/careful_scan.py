@@ -55,6 +55,7 @@ class _HeaderFile(io.RawIOBase):
         self._reader = reader
         self._position = start
         self._budget = _READ_LIMIT_BYTES
+        self.torn = b""
 
     def read(self, size: int = -1, /) -> bytes:
         self._budget -= max(size, 0)
@@ -62,6 +63,7 @@ class _HeaderFile(io.RawIOBase):
             raise NotDicom("the header is larger than any header needs to be")
         data = self._reader.read_at(self._position, size)
         self._position += len(data)
+        self.torn = data if len(data) < size else b""
         return data
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
@@ -112,22 +114,21 @@ def careful_scan(
                     found.values[tag] = value
         except PYDICOM_ERRORS as error:
             raise NotDicom(f"the data set cannot be read: {type(error).__name__}") from error
-    # pydicom stops without a word where an element runs past the end of the file.
-    if found.pixel_element is None and not 0 <= reader.size - file.tell() < 8:
+    # pydicom stops without a word where an element, or its header, runs past the end of the
+    # file. A few zeros behind the last element are padding.
+    if found.pixel_element is None and (file.tell() != reader.size or file.torn.strip(b"\0")):
         raise NotDicom("the data set is cut short or damaged in front of its pixel data")
     return found
 
 
 def _raw_value(data_set: Dataset, tag: int) -> RawValue:
-    found: RawDataElement | DataElement = data_set.get_item(tag)
-    explicit = not (isinstance(found, RawDataElement) and found.is_implicit_VR)
-    vr = found.VR or implicit_vr(tag)
-    if vr == "SQ" or (isinstance(found, DataElement) and not isinstance(found.value, bytes)):
-        items = data_set[tag].value if vr == "SQ" else []
-        codecs = _codecs(data_set, DEFAULT_CODECS)
-        return RawValue("SQ", b"", items=[_attributes(item, codecs) for item in items])
-    raw = _bytes_of(found)
-    return RawValue(found.VR or "", raw, explicit=explicit)
+    found: RawDataElement | DataElement = data_set.get_item(tag, keep_deferred=True)
+    raw = _bytes_of(found) if isinstance(found, RawDataElement) else b""
+    if (found.VR or implicit_vr(tag)) != "SQ":
+        return RawValue(found.VR or "", raw)
+    codecs = _codecs(data_set, DEFAULT_CODECS)
+    items = [_attributes(item, codecs) for item in data_set[tag].value]
+    return RawValue("SQ", b"", items=items)
 
 
 def _attributes(item: Dataset, codecs: tuple[str, ...]) -> Attributes:
@@ -135,7 +136,7 @@ def _attributes(item: Dataset, codecs: tuple[str, ...]) -> Attributes:
     codecs = _codecs(item, codecs)
     attributes: Attributes = {}
     for tag in sorted(item.keys()):
-        found = item.get_item(tag)
+        found = item.get_item(tag, keep_deferred=True)
         vr = found.VR or implicit_vr(tag)
         if tag == SPECIFIC_CHARACTER_SET:
             continue
@@ -143,25 +144,24 @@ def _attributes(item: Dataset, codecs: tuple[str, ...]) -> Attributes:
             items = [_attributes(nested, codecs) for nested in item[tag].value]
             attributes[f"{tag:08X}"] = {"vr": "SQ", "Value": items} if items else {"vr": "SQ"}
         else:
-            attributes[f"{tag:08X}"] = element(vr, _bytes_of(found), codecs)
+            raw = _bytes_of(found) if isinstance(found, RawDataElement) else b""
+            attributes[f"{tag:08X}"] = element(vr, raw, codecs)
     return attributes
 
 
 def _codecs(data_set: Dataset, inherited: tuple[str, ...]) -> tuple[str, ...]:
     if SPECIFIC_CHARACTER_SET not in data_set:
         return inherited
-    found = data_set.get_item(SPECIFIC_CHARACTER_SET)
+    found = data_set.get_item(SPECIFIC_CHARACTER_SET, keep_deferred=True)
     if isinstance(found, DataElement):
         value = found.value
         return codecs_for("\\".join([value] if isinstance(value, str) else value or []).encode())
     return codecs_for(found.value or b"")
 
 
-def _bytes_of(found: RawDataElement | DataElement) -> bytes:
+def _bytes_of(found: RawDataElement) -> bytes:
     """Return the value field of an element in little endian."""
     raw = found.value or b""
-    if not isinstance(found, RawDataElement):
-        return bytes(raw)
     if found.length not in {len(raw), 0xFFFFFFFF}:
         raise EOFError("a value runs past the end of the file")
     return raw if found.is_little_endian else swapped(found.VR or "", raw)

@@ -11,6 +11,7 @@ import struct
 from array import array
 from collections.abc import Callable
 from functools import lru_cache
+from math import isfinite
 from typing import Any, Final
 
 from pydicom.datadict import dictionary_VR
@@ -34,7 +35,7 @@ from hilum.imaging.encoding import (
 
 _DEPTH: Final = 32
 _INTEGER: Final = re.compile(r"[+-]?[0-9]{1,18}")
-_DECIMAL: Final = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,2})?")
+_DECIMAL: Final = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
 _GROUPS: Final = ("Alphabetic", "Ideographic", "Phonetic")
 
 Codecs = tuple[str, ...]
@@ -106,7 +107,9 @@ def _decimals(raw: bytes, _codecs: Codecs) -> list[Value]:
 def _decimal(text: str) -> Value:
     if _INTEGER.fullmatch(text):
         return int(text)
-    return float(text) if _DECIMAL.fullmatch(text) else text
+    if _DECIMAL.fullmatch(text) and isfinite(number := float(text)):
+        return number
+    return text
 
 
 def _numbers(code: str) -> Callable[[bytes, Codecs], list[Value]]:

@@ -63,6 +63,23 @@ def frame_range(pixel_data: PixelData, frame_index: int, frame_bits: int = 0) ->
     return FrameRange(pixel_data.offset + first, following - first, first_bit % 8)
 
 
+def read_head(reader: Reader, data_set_offset: int, pixel_data: PixelData) -> bytes:
+    """Return the data set in front of the pixels: what `describe` reads.
+
+    The bytes end with the pixel data element's own tag, VR and length.
+
+    Raises
+    ------
+    Corrupt
+        The file is shorter than it was.
+    """
+    size = pixel_data.offset - data_set_offset
+    head = reader.read_at(data_set_offset, size)
+    if len(head) != size:
+        raise Corrupt(f"the header ends {size - len(head)} bytes early")
+    return head
+
+
 def read_frame(
     reader: Reader, pixel_data: PixelData, frame_index: int, frame_bits: int = 0
 ) -> bytes:

@@ -76,25 +76,6 @@ def read_header(file: BinaryIO) -> Header:
     )
 
 
-def read_head(file: BinaryIO, header: Header) -> bytes:
-    """Return the data set in front of the pixels: what a description is made from.
-
-    The bytes are those from the data set's first element up to the value of the pixel
-    data, inflated if need be, and so end with the pixel data element's own header.
-
-    Raises
-    ------
-    Corrupt
-        The file is shorter than its header says.
-    """
-    reader = open_reader(file, header.transfer_syntax_uid, header.data_set_offset)
-    end = header.pixel_data.offset if header.pixel_data else reader.size
-    head = reader.read_at(header.data_set_offset, end - header.data_set_offset)
-    if len(head) != end - header.data_set_offset:
-        raise Corrupt("the file is shorter than its header says")
-    return head
-
-
 def _scan(reader: Reader, meta: FileMeta) -> Scanned:
     explicit = meta.transfer_syntax_uid != IMPLICIT_VR_LITTLE_ENDIAN
     little_endian = meta.transfer_syntax_uid != EXPLICIT_VR_BIG_ENDIAN

@@ -7,7 +7,7 @@ everything else; no object is made for an element. Anything out of the ordinary 
 
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from hilum.core.instance import Attributes
 from hilum.imaging.encoding import (
@@ -32,8 +32,7 @@ EXTENDED_OFFSET_TABLE: Final = 0x7FE00001
 SPECIFIC_CHARACTER_SET: Final = 0x00080005
 
 
-@dataclass(frozen=True, slots=True)
-class RawValue:
+class RawValue(NamedTuple):
     """The value field of one element, as it lies in the file."""
 
     vr: str
@@ -88,10 +87,12 @@ def scan(  # noqa: C901, PLR0912, PLR0915
     window = Window(reader, start)
     position, last = 0, 0x0003FFFF
     short_header, implicit_header = SHORT_HEADER.unpack_from, IMPLICIT_HEADER.unpack_from
-    length_bytes = LENGTH_BYTES.get
+    long_length, length_bytes = LONG_LENGTH.unpack_from, LENGTH_BYTES.get
     buffer, end = window.buffer, window.end
+    last_header = end - HEADER_BYTES
+    vr = b""
     while True:
-        if position > end - HEADER_BYTES:
+        if position > last_header:
             if window.final:
                 if position == end:
                     return found
@@ -100,14 +101,14 @@ def scan(  # noqa: C901, PLR0912, PLR0915
             else:
                 window.move(position)
                 position, buffer, end = 0, window.buffer, window.end
+                last_header = end - HEADER_BYTES
                 continue
-        vr = b""
         if explicit:
             group, element, vr, length = short_header(buffer, position)
             value = position + 8
             width = length_bytes(vr)
             if width == 4:
-                (length,) = LONG_LENGTH.unpack_from(buffer, value)
+                (length,) = long_length(buffer, value)
                 value += 4
             elif width is None:
                 raise Unusual("an unknown VR")
@@ -117,7 +118,7 @@ def scan(  # noqa: C901, PLR0912, PLR0915
         tag = group << 16 | element
         if tag <= last:
             raise Unusual("tags out of order")
-        if tag in PIXEL_DATA_TAGS:
+        if group >= 0x7FE0 and tag in PIXEL_DATA_TAGS:
             found.pixel_element = PixelElement(tag, window.base + value, length)
             return found
         if length == UNDEFINED:
@@ -126,6 +127,7 @@ def scan(  # noqa: C901, PLR0912, PLR0915
             first = window.base + value
             position = skip_sequence(window, value, explicit=explicit)
             buffer, end = window.buffer, window.end
+            last_header = end - HEADER_BYTES
             length = window.base + position - 8 - first
             if tag in wanted and length <= VALUE_LIMIT_BYTES:
                 values[tag] = RawValue("SQ", reader.read_at(first, length), explicit=explicit)
@@ -138,8 +140,9 @@ def scan(  # noqa: C901, PLR0912, PLR0915
                     raise Unusual("a value runs past the end of the file")
                 window.move(position, following - position + HEADER_BYTES)
                 position, buffer, end = 0, window.buffer, window.end
+                last_header = end - HEADER_BYTES
                 continue
-            values[tag] = RawValue(vr.decode(), buffer[value:following], explicit=explicit)
+            values[tag] = RawValue(vr.decode(), buffer[value:following], explicit)
         elif tag == EXTENDED_OFFSET_TABLE:
             found.places[tag] = (window.base + value, length)
         last = tag
