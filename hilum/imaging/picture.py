@@ -25,7 +25,7 @@ def is_native(transfer_syntax_uid: str) -> bool:
     return transfer_syntax_uid in NATIVE
 
 
-def draw(
+def draw(  # noqa: PLR0917 - two callers spell it out: a thread and a helper process
     path: Path,
     pixel_data: PixelData,
     transfer_syntax_uid: str,

@@ -25,11 +25,11 @@ from hilum.imaging.description import (
 from hilum.imaging.lut import LookupTable
 from hilum.imaging.window import modality_values, to_grey8
 
-#: Weights of Cb and Cr in red, green and blue (ITU-R BT.601, as PS3.3 C.7.6.3.1.2 has it).
-_RED_CR: Final = 1.402
-_BLUE_CB: Final = 1.772
-_GREEN_CB: Final = -0.114 * _BLUE_CB / 0.587
-_GREEN_CR: Final = -0.299 * _RED_CR / 0.587
+# What Cr adds to red, Cb to blue and both to green (ITU-R BT.601, PS3.3 C.7.6.3.1.2), as
+# fractions of integers: some sums are exact halves, which binary fractions would miss.
+_RED_CR: Final = (1402, 1000)
+_BLUE_CB: Final = (1772, 1000)
+_GREEN_CB_CR: Final = (-114 * 1772, -299 * 1402, 587 * 1000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,7 @@ def _full_range(
         and not description.is_label_map
     ):
         # Ready for display; a stretch of its own for each frame would make cines flicker.
-        low, high = 0.0, float(2**description.bits_stored - 1)
+        low, high = 0.0, float((1 << description.bits_stored) - 1)
     else:
         low, high = _extremes(description, pixels, transform)
     return Window((low + high + 1.0) / 2.0, high - low + 1.0, "LINEAR")
@@ -185,30 +185,37 @@ def _eight_bits(description: ImageDescription, pixels: NDArray[Any]) -> NDArray[
     """Return colour samples on the scale of 8 bits."""
     if description.bits_stored == 8 and pixels.dtype == np.uint8:
         return pixels
-    full = Window(2 ** (description.bits_stored - 1), 2**description.bits_stored, "LINEAR")
+    full = Window(1 << (description.bits_stored - 1), 1 << description.bits_stored, "LINEAR")
     return to_grey8(pixels, Rescale(), full, inverse=False)
 
 
 def _rgb(ybr: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return YBR_FULL as RGB, rounded to nearest (PS3.3 C.7.6.3.1.2)."""
-    chroma = np.arange(256) - 128.0
-    red_of_cr = np.floor(_RED_CR * chroma + 0.5).astype(np.int16)
-    blue_of_cb = np.floor(_BLUE_CB * chroma + 0.5).astype(np.int16)
-    luminance = ybr[..., 0].astype(np.int16)
+    red_of_cr, green_of_cb_cr, blue_of_cb = _chroma_tables()
+    luminance, cb, cr = (ybr[..., channel] for channel in range(3))
     rgb = np.empty(ybr.shape, np.int16)
-    np.add(luminance, red_of_cr[ybr[..., 2]], out=rgb[..., 0])
-    position = ybr[..., 1].astype(np.uint16) << 8 | ybr[..., 2]
-    np.add(luminance, _green_of_chroma()[position], out=rgb[..., 1])
-    np.add(luminance, blue_of_cb[ybr[..., 1]], out=rgb[..., 2])
+    np.add(luminance, red_of_cr[cr], out=rgb[..., 0])
+    np.add(luminance, green_of_cb_cr[cb.astype(np.uint16) << 8 | cr], out=rgb[..., 1])
+    np.add(luminance, blue_of_cb[cb], out=rgb[..., 2])
     return np.clip(rgb, 0, 255, out=rgb).astype(np.uint8)
 
 
 @lru_cache(maxsize=1)
-def _green_of_chroma() -> NDArray[np.int16]:
-    """Return what Cb and Cr together add to green, by ``Cb * 256 + Cr``."""
-    chroma = np.arange(256) - 128.0
-    green = _GREEN_CB * chroma[:, np.newaxis] + _GREEN_CR * chroma
-    return np.floor(green + 0.5).astype(np.int16).reshape(-1)
+def _chroma_tables() -> tuple[NDArray[np.int16], NDArray[np.int16], NDArray[np.int16]]:
+    """Return what is added to red by Cr, to green by ``Cb * 256 + Cr``, to blue by Cb."""
+    chroma = np.arange(256, dtype=np.int64) - 128
+    cb_weight, cr_weight, unit = _GREEN_CB_CR
+    green = cb_weight * chroma[:, np.newaxis] + cr_weight * chroma
+    return (
+        _rounded(_RED_CR[0] * chroma, _RED_CR[1]),
+        _rounded(green.reshape(-1), unit),
+        _rounded(_BLUE_CB[0] * chroma, _BLUE_CB[1]),
+    )
+
+
+def _rounded(numerator: NDArray[np.int64], denominator: int) -> NDArray[np.int16]:
+    """Return the quotient, halves rounded up."""
+    return ((numerator + denominator // 2) // denominator).astype(np.int16)
 
 
 @lru_cache(maxsize=16)

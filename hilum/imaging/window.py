@@ -56,7 +56,7 @@ def modality_values(stored: NDArray[Any], modality: Modality) -> NDArray[np.floa
 def displayed(values: NDArray[np.float64], voi: Voi) -> NDArray[np.float64]:
     """Return modality values on the scale 0 to 255, not rounded (PS3.3 C.11.2.1)."""
     if not isinstance(voi, Window):
-        return voi.map(values) * (255.0 / (2**voi.bits - 1))
+        return voi.map(values) * (255.0 / ((1 << voi.bits) - 1))
     center, width = voi.center, voi.width
     if voi.function == "SIGMOID":
         # Beyond ±700 the exponential overflows where the result is 0 or 255 anyway.
