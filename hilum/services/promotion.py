@@ -16,7 +16,7 @@ from typing import Literal
 
 import structlog
 
-from hilum.core.errors import Conflict, Invalid, Temporary
+from hilum.core.errors import Conflict, HilumError, Invalid, Temporary
 from hilum.core.instance import Blob, Header, Instance
 from hilum.imaging.header import read_header
 from hilum.index.writer import Write, Writer
@@ -241,7 +241,8 @@ class Promotion:
             "promotion failed, file kept in quarantine",
             file=path.name,
             digest=pending.entry.blob.digest,
-            exc_info=error,
+            reason=str(error),
+            exc_info=None if isinstance(error, HilumError) else error,
         )
         pending.outcome.set_exception(error)
 
