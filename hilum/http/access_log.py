@@ -1,0 +1,38 @@
+"""The access log: one line a request, without anything a user typed."""
+
+from typing import Final
+
+import structlog
+from aiohttp import web
+from aiohttp.abc import AbstractAccessLogger
+
+from hilum.http.routes import route_name
+
+log = structlog.get_logger(__name__)
+
+#: Asked for every few seconds by machines; their answers matter only when they are bad.
+_PROBES: Final = ("/health", "/metrics")
+_UIDS: Final = ("study_uid",)
+
+
+class AccessLog(AbstractAccessLogger):
+    """Writes requests to structlog. UIDs of the path are in it, the query never is."""
+
+    def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
+        """Log one answered request; `time` is its duration in seconds."""
+        route = route_name(request)
+        quiet = route.startswith(_PROBES) and response.status < 400
+        uids = {}
+        if response.status < 400 and isinstance(request, web.Request):
+            # Only now it is known to be a UID, and no name that somebody typed.
+            uids = {key: request.match_info[key] for key in _UIDS if key in request.match_info}
+        (log.debug if quiet else log.info)(
+            "http_request",
+            method=request.method[:16],
+            route=route,
+            status=response.status,
+            milliseconds=round(1000 * time, 1),
+            bytes=response.body_length,
+            client=request.remote,
+            **uids,
+        )

@@ -1,0 +1,95 @@
+"""The HTTP edge over real services: store, spool, MongoDB, helper processes, a TCP port."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+
+from hilum.http.app import Services, make_app
+from hilum.http.server import HttpServer
+from hilum.imaging.workers import DecodeWorkers
+from hilum.index.catalogue import Catalogue
+from hilum.index.database import Database
+from hilum.index.writer import Writer
+from hilum.services.crossing import Crossing
+from hilum.services.ingest import Ingest
+from hilum.services.pictures import Pictures
+from hilum.services.promotion import Promotion
+from hilum.services.retrieve import Retrieve
+from hilum.services.search import Search
+from hilum.storage.local import LocalStore
+from hilum.storage.quarantine import Quarantine
+from hilum.storage.spool import Spool
+
+
+@dataclass(frozen=True)
+class HttpNode:
+    """A serving edge, a client of it, and the folder behind it."""
+
+    client: aiohttp.ClientSession
+    services: Services
+    data_dir: Path
+    port: int
+
+    @property
+    def stored(self) -> list[Path]:
+        return [path for path in (self.data_dir / "objects").rglob("*") if path.is_file()]
+
+    @property
+    def quarantined(self) -> list[Path]:
+        return sorted((self.data_dir / "quarantine").rglob("*.dcm"))
+
+    @property
+    def spooled(self) -> list[Path]:
+        return [path for path in (self.data_dir / "spool").iterdir() if path.suffix != ".lock"]
+
+    async def upload(self, *files: tuple[str, bytes], **fields: str) -> aiohttp.ClientResponse:
+        """Post files the way a browser does."""
+        form = aiohttp.FormData()
+        for name, content in files:
+            form.add_field("file", content, filename=name, content_type="application/octet-stream")
+        for name, value in fields.items():
+            form.add_field(name, value)
+        return await self.client.post("/api/dicom/upload", data=form)
+
+
+@asynccontextmanager
+async def http_node(
+    database: Database, data_dir: Path, *, reserve_bytes: int = 0, keepalive_seconds: float = 75
+) -> AsyncIterator[HttpNode]:
+    spool = Spool(data_dir / "spool", reserve_bytes)
+    store = LocalStore(data_dir / "objects")
+    quarantine = Quarantine(data_dir / "quarantine")
+    catalogue = Catalogue(database)
+    promotion = Promotion(store, quarantine, Writer(database))
+    promoting = asyncio.create_task(promotion.run())
+    ingest = Ingest(spool, quarantine, promotion, Crossing(asyncio.get_running_loop()))
+    workers = DecodeWorkers()
+    services = Services(
+        ingest=ingest,
+        search=Search(catalogue),
+        retrieve=Retrieve(catalogue, store),
+        pictures=Pictures(catalogue, store, workers),
+        probes={"db": database.ping, "storage": _in_thread(spool.check)},
+        about={"aet": "TEST", "version": "0"},
+    )
+    server = HttpServer(make_app(services), "127.0.0.1", 0, keepalive_seconds=keepalive_seconds)
+    await server.start()
+    try:
+        async with aiohttp.ClientSession(f"http://127.0.0.1:{server.port}") as client:
+            yield HttpNode(client, services, data_dir, server.port)
+    finally:
+        await server.stop()
+        promoting.cancel()
+        with suppress(asyncio.CancelledError):
+            await promoting
+        ingest.close()
+        await workers.stop()
+        spool.close()
+
+
+def _in_thread(check: Callable[[], None]) -> Callable[[], Awaitable[None]]:
+    return lambda: asyncio.to_thread(check)
