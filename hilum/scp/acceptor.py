@@ -1,0 +1,225 @@
+"""Accepting associations: from a connection to an `Association`, or to a rejection.
+
+States Sta2 and Sta3 of PS3.8 9.2. A connection that says nothing is closed when the ARTIM
+timer runs out (PS3.8 9.1.5); port probes leave nothing behind.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, ClassVar, Final
+
+import structlog
+from pydicom.uid import UID
+from pynetdicom.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ
+from pynetdicom.pdu_primitives import A_ASSOCIATE
+
+from hilum.scp.association import Association, TimeLimits
+from hilum.scp.contexts import FIND_MODELS, GET_MODELS, MOVE_MODELS, Negotiated, negotiate
+from hilum.scp.negotiation import (
+    APPLICATION_CONTEXT_NAME,
+    UserInformation,
+    decoding,
+    make_user_information,
+    read_pdu,
+    read_user_information,
+)
+from hilum.scp.upper_layer import AbortReason, PduType, PeerAborted, ProtocolViolation
+from hilum.scp.wire import AssociationLost, Wire
+
+log = structlog.get_logger(__name__)
+
+# Extended negotiation (PS3.4 C.5.1.1, C.5.2.1, C.5.3.1). C-FIND: relational queries, combined
+# date-time matching and fuzzy names are served, time zones and views of enhanced multi-frame
+# objects are not. C-MOVE and C-GET: relational retrieval is, conversion is not.
+_OPTIONS: Final = {
+    **dict.fromkeys(FIND_MODELS, bytes((1, 1, 1))),
+    **dict.fromkeys((*MOVE_MODELS, *GET_MODELS), bytes((1,))),
+}
+_REJECTION_LINGER_SECONDS: Final = 5.0
+
+
+class Rejection(Enum):
+    """Result, source and reason of a rejection (PS3.8 Table 9-21)."""
+
+    APPLICATION_CONTEXT = (1, 1, 2)
+    CALLING_AE_TITLE = (1, 1, 3)
+    CALLED_AE_TITLE = (1, 1, 7)
+    PROTOCOL_VERSION = (1, 2, 2)
+    LOCAL_LIMIT = (2, 3, 2)
+
+
+class Rejected(AssociationLost):
+    """The association request was answered with an A-ASSOCIATE-RJ."""
+
+    code: ClassVar[str] = "rejected"
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Whom to let in, and what to tell them."""
+
+    ae_title: str
+    check_called_aet: bool = False
+    """Reject callers that use another title than `ae_title`."""
+    known_callers: Collection[str] | None = None
+    """The only calling titles to accept; None: any."""
+    maximum_pdu_bytes: int = 128 * 1024
+    """Longest P-DATA PDU to announce; 0 is unlimited (PS3.8 D.1)."""
+
+
+def accept(
+    wire: Wire,
+    address: str,
+    admission: Admission,
+    limits: TimeLimits,
+    has_room: Callable[[], bool],
+) -> Association:
+    """Answer the association request that is to come over `wire`.
+
+    Parameters
+    ----------
+    has_room
+        Asked once the request is read: whether one more association fits in.
+
+    Raises
+    ------
+    Rejected
+        It was rejected.
+    AssociationLost
+        There was none in time, or it was no association request; if anything is to be
+        said to the peer about it, that has been said.
+    """
+    wire.allow(total_seconds=limits.acse_seconds)
+    pdu_type, data = read_pdu(wire)
+    if pdu_type == PduType.ABORT:
+        raise PeerAborted("the peer aborted before it asked for anything")
+    if pdu_type != PduType.ASSOCIATE_RQ:
+        raise ProtocolViolation(
+            f"a PDU of type {pdu_type:#04x} in place of an association request",
+            AbortReason.UNEXPECTED_PDU,
+        )
+    with decoding("association request"):
+        pdu = A_ASSOCIATE_RQ()
+        pdu.decode(data)
+        request = pdu.to_primitive()
+        information = read_user_information(request.user_information)
+    caller: str = request.calling_ae_title
+    rejection = _reason_to_reject(pdu, admission, has_room)
+    if rejection is not None:
+        _reject(wire, rejection)
+        log.warning(
+            "association rejected",
+            caller=caller,
+            address=address,
+            called=request.called_ae_title,
+            reason=rejection.name,
+        )
+        raise Rejected(f"rejected {caller}: {rejection.name}")
+    negotiated = negotiate(request.presentation_context_definition_list, information.roles)
+    options = _granted_options(information.extended)
+    with decoding("association request"):
+        answer = _answer(
+            request,
+            negotiated,
+            UserInformation(
+                maximum_pdu_bytes=admission.maximum_pdu_bytes,
+                roles=negotiated.roles,
+                extended=options,
+                wants_asynchronous=information.wants_asynchronous,
+            ),
+        )
+    wire.write(answer)
+    _log_outcome(caller, address, request, information, negotiated)
+    return Association(
+        wire,
+        peer_ae_title=caller,
+        peer_address=address,
+        contexts=negotiated.contexts,
+        options=options,
+        peer_maximum_pdu_bytes=information.maximum_pdu_bytes,
+        limits=limits,
+    )
+
+
+def _reason_to_reject(
+    pdu: Any, admission: Admission, has_room: Callable[[], bool]
+) -> Rejection | None:
+    if not pdu.protocol_version & 1:
+        return Rejection.PROTOCOL_VERSION
+    if pdu.application_context_name != APPLICATION_CONTEXT_NAME:
+        return Rejection.APPLICATION_CONTEXT
+    if admission.check_called_aet and pdu.called_ae_title != admission.ae_title:
+        return Rejection.CALLED_AE_TITLE
+    known = admission.known_callers
+    if known is not None and pdu.calling_ae_title not in known:
+        return Rejection.CALLING_AE_TITLE
+    if not has_room():
+        return Rejection.LOCAL_LIMIT
+    return None
+
+
+def _reject(wire: Wire, rejection: Rejection) -> None:
+    primitive = A_ASSOCIATE()
+    primitive.result, primitive.result_source, primitive.diagnostic = rejection.value
+    wire.write(A_ASSOCIATE_RJ(primitive).encode())
+    wire.await_close(_REJECTION_LINGER_SECONDS)
+
+
+def _answer(request: Any, negotiated: Negotiated, information: UserInformation) -> bytes:
+    primitive = A_ASSOCIATE()
+    primitive.application_context_name = APPLICATION_CONTEXT_NAME
+    primitive.calling_ae_title = request.calling_ae_title
+    primitive.called_ae_title = request.called_ae_title
+    primitive.result = 0
+    primitive.result_source = 1
+    primitive.presentation_context_definition_results_list = negotiated.results
+    primitive.user_information = make_user_information(information)
+    encoded: bytes = A_ASSOCIATE_AC(primitive).encode()
+    return encoded
+
+
+def _granted_options(asked: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Return the options granted, as many bytes as were asked about (PS3.4 C.5.1.1.2)."""
+    return {
+        uid: bytes(
+            one & other
+            for one, other in zip(options, served.ljust(len(options), b"\0"), strict=False)
+        )
+        for uid, options in asked.items()
+        if options and (served := _OPTIONS.get(uid)) is not None
+    }
+
+
+def _log_outcome(
+    caller: str, address: str, request: Any, information: UserInformation, negotiated: Negotiated
+) -> None:
+    log.info(
+        "association accepted",
+        caller=caller,
+        address=address,
+        called=request.called_ae_title,
+        implementation=information.implementation_version_name,
+        contexts=len(negotiated.contexts),
+    )
+    proposed = {
+        context.context_id: context for context in request.presentation_context_definition_list
+    }
+    for context in negotiated.rejected:
+        # The modality's log says "failed"; this one says what was asked for and why not.
+        log.warning(
+            "presentation context rejected",
+            caller=caller,
+            address=address,
+            abstract_syntax=name_of(str(context.abstract_syntax)),
+            transfer_syntaxes=[
+                name_of(str(uid)) for uid in proposed[context.context_id].transfer_syntax
+            ],
+            reason=context.status,
+        )
+
+
+def name_of(uid: str) -> str:
+    """Return the name and number of a UID, for people."""
+    name = UID(uid).name
+    return uid if name == uid else f"{name} ({uid})"

@@ -1,0 +1,295 @@
+"""An established association: messages in and out, whoever asked for it.
+
+One thread owns an association. Reading is pulled, never pushed: a handler reads the data set
+of its own request when it is ready for it, so a slow disk slows the sender down through TCP
+and nothing piles up in memory.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import BinaryIO, Final
+
+from hilum.core.errors import Invalid
+from hilum.scp.command import RESPONSE_BIT, Command, CommandField, decode
+from hilum.scp.upper_layer import (
+    AbortReason,
+    Pdv,
+    ProtocolViolation,
+    UpperLayer,
+    abort_pdu,
+)
+from hilum.scp.wire import AssociationLost, Silence, Wire
+
+#: No command set comes near it (PS3.7 9.3); a longer one is an attack or a mistake.
+_COMMAND_LIMIT_BYTES: Final = 64 * 1024
+#: An identifier is keys, not pixels.
+_IDENTIFIER_LIMIT_BYTES: Final = 16 * 1024 * 1024
+_LINGER_SECONDS: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """An accepted presentation context (PS3.8 7.1.1.13)."""
+
+    id: int
+    abstract_syntax: str
+    transfer_syntax: str
+    serves: bool = True
+    """Whether this side may be the SCP on it (PS3.7 D.3.3.4)."""
+    uses: bool = False
+    """Whether this side may be the SCU on it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A command set that arrived; its data set, if any, is still to be read."""
+
+    context: Context
+    command: Command
+
+
+@dataclass(frozen=True, slots=True)
+class TimeLimits:
+    """How long to wait for a peer, in seconds; None is for ever."""
+
+    acse_seconds: float | None = 30.0
+    """For a connection, its negotiation and its end (PS3.8 9.1.5, ARTIM)."""
+    dimse_seconds: float | None = 60.0
+    """For the next bytes of a message, and for a response."""
+    network_seconds: float | None = 300.0
+    """For the next request on an association that is idle."""
+
+
+class Association:
+    """Messages over one established association.
+
+    Parameters
+    ----------
+    peer_ae_title, peer_address
+        Of the other side, for logs and for the Move Originator.
+    contexts
+        The accepted presentation contexts by id.
+    options
+        What extended negotiation granted, by SOP class (PS3.7 D.3.3.5).
+    """
+
+    def __init__(
+        self,
+        wire: Wire,
+        *,
+        peer_ae_title: str,
+        peer_address: str,
+        contexts: Mapping[int, Context],
+        peer_maximum_pdu_bytes: int,
+        limits: TimeLimits,
+        options: Mapping[str, bytes] = MappingProxyType({}),
+    ) -> None:
+        self.peer_ae_title = peer_ae_title
+        self.peer_address = peer_address
+        self.contexts = contexts
+        self.options = options
+        self._wire = wire
+        self._layer = UpperLayer(wire, peer_maximum_pdu_bytes)
+        self._limits = limits
+        self._data_set_of: Context | None = None  # whose data set has not been read yet
+        self._cancelled: set[int] = set()
+        self._message_id = 0
+        wire.allow(limits.dimse_seconds)
+
+    # -- requests coming in ------------------------------------------------------------
+
+    def receive(self) -> Message:
+        """Wait for the next request; C-CANCEL of what is no longer running is passed over.
+
+        Raises
+        ------
+        AssociationLost
+            There will be none; `ReleaseRequested` if the peer is done.
+        """
+        self._cancelled.clear()
+        while True:
+            self.skip_data_set()
+            self._wire.allow(self._limits.network_seconds)
+            message = self._next_message()
+            if message.command.field == CommandField.C_CANCEL_RQ:
+                continue
+            return message
+
+    def data_set(self) -> Iterator[memoryview]:
+        """Iterate the data set of the message last received, as it arrives.
+
+        Each view holds until the next one is asked for.
+        """
+        context = self._data_set_of
+        while self._data_set_of is not None:
+            pdv = self._layer.next_pdv()
+            if context is None or pdv.is_command or pdv.context_id != context.id:
+                raise ProtocolViolation("a data set is interrupted by another message")
+            yield from self._bytes_of(pdv)
+            if pdv.is_last:
+                self._data_set_of = None
+
+    def read_data_set(self) -> bytes:
+        """Return the data set of the message last received: an identifier.
+
+        Raises
+        ------
+        Invalid
+            It is too long to be one; the rest of it is passed over.
+        """
+        data = bytearray()
+        for part in self.data_set():
+            data += part
+            if len(data) > _IDENTIFIER_LIMIT_BYTES:
+                self.skip_data_set()
+                raise Invalid("the identifier is too long")
+        return bytes(data)
+
+    def skip_data_set(self) -> None:
+        """Pass over what has not been read of the data set of the last message."""
+        for _ in self.data_set():
+            pass
+
+    def cancelled(self, message_id: int) -> bool:
+        """Return whether a C-CANCEL for the running operation has come (PS3.7 9.3.2.3).
+
+        Raises
+        ------
+        ProtocolViolation
+            Another request came: one operation at a time was negotiated (PS3.7 D.3.3.3).
+        """
+        while message_id not in self._cancelled and self._wire.readable():
+            self._note_cancel(self._next_message())
+        return message_id in self._cancelled
+
+    # -- messages going out ------------------------------------------------------------
+
+    def send(self, context: Context, command: Command, data_set: bytes = b"") -> None:
+        """Send a message."""
+        command.has_data_set = bool(data_set)
+        self._layer.send(context.id, command.encode(), data_set)
+
+    def next_message_id(self) -> int:
+        """Return a message id for a request of ours (PS3.7 9.1: unique while outstanding)."""
+        self._message_id = self._message_id % 0xFFFF + 1
+        return self._message_id
+
+    def store(
+        self,
+        context: Context,
+        command: Command,
+        data_set: BinaryIO,
+        size_bytes: int,
+        meanwhile: Callable[[], None],
+    ) -> Command:
+        """Perform a C-STORE with the next `size_bytes` of a file; return the response.
+
+        Parameters
+        ----------
+        meanwhile
+            Called between PDUs and about once a second while waiting for the response.
+        """
+        command.has_data_set = True
+        self._layer.send_file(context.id, command.encode(), data_set, size_bytes, meanwhile)
+        return self._await_response(command, meanwhile)
+
+    def request(self, context: Context, command: Command) -> Command:
+        """Perform an operation without data sets; return the response."""
+        self.send(context, command)
+        return self._await_response(command, lambda: None)
+
+    # -- the end -----------------------------------------------------------------------
+
+    def answer_release(self) -> None:
+        """Agree to the release, and wait for the peer to close the connection."""
+        self._layer.answer_release()
+        self._wire.await_close(self._limits.acse_seconds or _LINGER_SECONDS)
+        self._wire.close()
+
+    def release(self) -> None:
+        """Release an association of ours; one that is lost meanwhile is over as well."""
+        with suppress(AssociationLost):
+            self._wire.allow(self._limits.acse_seconds, self._limits.acse_seconds)
+            self._layer.request_release()
+        self._wire.close()
+
+    def abort(self, reason: AbortReason | None = None) -> None:
+        """Abort: as service provider for a `reason`, else as service user (PS3.8 7.3)."""
+        source = 0 if reason is None else 2
+        with suppress(AssociationLost):
+            self._wire.allow(_LINGER_SECONDS)
+            self._wire.write(abort_pdu(source, reason or AbortReason.NOT_SPECIFIED))
+            self._wire.await_close(_LINGER_SECONDS)
+        self._wire.close()
+
+    def interrupt(self) -> None:
+        """Make the owning thread stop waiting for the peer; for another thread to call."""
+        self._wire.interrupt()
+
+    def close(self) -> None:
+        """Close the connection as it is; harmless if it is closed."""
+        self._wire.close()
+
+    # -- inside ------------------------------------------------------------------------
+
+    def _next_message(self) -> Message:
+        pdv = self._layer.next_pdv()
+        self._wire.allow(self._limits.dimse_seconds)
+        context = self.contexts.get(pdv.context_id)
+        if context is None:
+            raise ProtocolViolation(f"presentation context {pdv.context_id} was not accepted")
+        data = bytearray()
+        while True:
+            if not pdv.is_command or pdv.context_id != context.id:
+                raise ProtocolViolation("a data set, or another context, inside a command set")
+            for part in self._bytes_of(pdv):
+                data += part
+            if len(data) > _COMMAND_LIMIT_BYTES:
+                raise ProtocolViolation("an endless command set")
+            if pdv.is_last:
+                break
+            pdv = self._layer.next_pdv()
+        try:
+            command = decode(bytes(data))
+        except Invalid as error:
+            raise ProtocolViolation(str(error)) from error
+        if command.has_data_set:
+            self._data_set_of = context
+        return Message(context, command)
+
+    def _bytes_of(self, pdv: Pdv) -> Iterator[memoryview]:
+        left = pdv.size_bytes
+        while left:
+            part = self._wire.read_some(left)
+            left -= len(part)
+            yield part
+
+    def _await_response(self, request: Command, meanwhile: Callable[[], None]) -> Command:
+        limit = self._limits.dimse_seconds
+        until = None if limit is None else time.monotonic() + limit
+        while True:
+            while not self._wire.readable(1.0):
+                meanwhile()
+                if until is not None and time.monotonic() > until:
+                    raise Silence("no response in time")
+            message = self._next_message()
+            command = message.command
+            if command.field != request.field | RESPONSE_BIT:
+                self._note_cancel(message)
+                continue
+            if command.responded_message_id != request.message_id or command.status is None:
+                raise ProtocolViolation("a response to something that was not asked")
+            self.skip_data_set()
+            return command
+
+    def _note_cancel(self, message: Message) -> None:
+        command = message.command
+        if command.field != CommandField.C_CANCEL_RQ or command.responded_message_id is None:
+            raise ProtocolViolation(
+                f"a {command.field:04X}H while another operation is under way",
+                AbortReason.UNEXPECTED_PDU,
+            )
+        self._cancelled.add(command.responded_message_id)

@@ -1,0 +1,138 @@
+"""Delivering a series of instances to one peer, over as many associations as it takes.
+
+An association has room for 128 presentation contexts; one that is lost half-way costs the
+instance it was carrying, and the rest gets a new one as long as there is progress.
+"""
+
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Final, Self
+
+import structlog
+
+from hilum.core.errors import PeerUnreachable
+from hilum.core.peer import Peer
+from hilum.scp.association import Association, TimeLimits
+from hilum.scp.command import Command
+from hilum.scp.contexts import MAXIMUM_CONTEXTS, proposals_for
+from hilum.scp.requestor import associate
+from hilum.scp.send import Originator, Outgoing, send
+from hilum.scp.upper_layer import ProtocolViolation
+from hilum.scp.wire import AssociationLost
+
+log = structlog.get_logger(__name__)
+
+#: Associations lost in a row, each with nothing delivered, after which no more are tried.
+_LOSSES: Final = 2
+
+
+class Delivery:
+    """Context manager; leaving it releases the association.
+
+    Parameters
+    ----------
+    series
+        Everything that is to be sent, in the order it will be: its presentation contexts
+        are proposed together.
+    originator
+        Set when the sending is a C-MOVE of somebody else's.
+    """
+
+    def __init__(
+        self,
+        peer: Peer,
+        ae_title: str,
+        limits: TimeLimits,
+        series: Sequence[Outgoing],
+        originator: Originator | None = None,
+    ) -> None:
+        self._peer = peer
+        self._ae_title = ae_title
+        self._limits = limits
+        self._series = series
+        self._originator = originator
+        self._position = 0
+        self._kinds: frozenset[tuple[str, str]] = frozenset()
+        self._association: Association | None = None
+        self._losses = 0
+        self._unreachable: PeerUnreachable | None = None
+
+    def send_next(self, meanwhile: Callable[[], None]) -> Command:
+        """Send the next instance of the series; return the peer's response.
+
+        Raises
+        ------
+        PeerUnreachable
+            There is no association, or it was lost over this instance.
+        HilumError
+            This instance cannot be sent; the next one may.
+        """
+        outgoing = self._series[self._position]
+        try:
+            association = self._association_for(outgoing)
+        finally:
+            self._position += 1
+        try:
+            response = send(association, outgoing, meanwhile, self._originator)
+        except AssociationLost as loss:
+            self._drop(association, loss)
+            raise
+        self._losses = 0
+        return response
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._release()
+
+    def _association_for(self, outgoing: Outgoing) -> Association:
+        if self._unreachable is not None:
+            raise self._unreachable
+        if self._association is not None and _kind(outgoing) not in self._kinds:
+            self._release()
+        if self._association is None:
+            self._kinds = _kinds_for_one_association(self._series[self._position :])
+            try:
+                self._association = associate(
+                    self._peer, self._ae_title, proposals_for(sorted(self._kinds)), self._limits
+                )
+            except PeerUnreachable as error:
+                # It will not be there for the next instance either, and every attempt may
+                # take as long as the network lets it.
+                self._unreachable = error
+                raise
+        return self._association
+
+    def _release(self) -> None:
+        if self._association is not None:
+            self._association.release()
+            self._association = None
+
+    def _drop(self, association: Association, loss: AssociationLost) -> None:
+        log.warning("association lost", peer=str(self._peer), reason=str(loss))
+        association.abort(loss.reason if isinstance(loss, ProtocolViolation) else None)
+        self._association = None
+        self._losses += 1
+        if self._losses >= _LOSSES:
+            self._unreachable = loss
+
+
+def _kind(outgoing: Outgoing) -> tuple[str, str]:
+    return outgoing.sop_class_uid, outgoing.transfer_syntax_uid
+
+
+def _kinds_for_one_association(series: Sequence[Outgoing]) -> frozenset[tuple[str, str]]:
+    """Return the kinds at the head of `series` whose contexts one association can have."""
+    kinds: set[tuple[str, str]] = set()
+    for outgoing in series:
+        kind = _kind(outgoing)
+        if kind not in kinds and len(proposals_for([*kinds, kind])) > MAXIMUM_CONTEXTS:
+            break
+        kinds.add(kind)
+    return frozenset(kinds)

@@ -1,0 +1,40 @@
+"""C-GET as SCP, Patient Root and Study Root (PS3.4 C.4.3): back over the same association.
+
+The requester has to have proposed, and taken the SCP role for, the storage SOP classes it
+wants to receive; an instance of any other counts as failed.
+"""
+
+from hilum.core.errors import HilumError
+from hilum.core.identifier_query import parse_retrieve_identifier
+from hilum.scp import identifier
+from hilum.scp.contexts import GET_MODELS
+from hilum.scp.request import Request
+from hilum.scp.send import send
+from hilum.scp.status import SOP_CLASS_NOT_SUPPORTED, Refused
+from hilum.scp.suboperations import SubOperations, outgoing_of
+from hilum.scp.wire import AssociationLost
+
+
+def handle(request: Request) -> None:
+    """Send what the identifier selects, as C-STORE sub-operations on this association."""
+    association, services = request.association, request.services
+    model = GET_MODELS.get(request.context.abstract_syntax)
+    if model is None:
+        raise Refused(SOP_CLASS_NOT_SUPPORTED, "this context is not for C-GET")
+    keys = identifier.decode(association.read_data_set(), request.context.transfer_syntax)
+    query = parse_retrieve_identifier(keys, model, relational=request.option(0))
+    request.stored.await_visible(services)
+    selected = outgoing_of(request, services.crossing.call(services.retrieve.select(query)))
+    operations = SubOperations(request, len(selected))
+    for outgoing in selected:
+        if operations.cancelled:
+            operations.finish_cancelled()
+            return
+        try:
+            operations.count(outgoing, send(association, outgoing))
+        except AssociationLost:
+            raise
+        except HilumError as error:
+            operations.count_failed(outgoing, error)
+        operations.report()
+    operations.finish()

@@ -1,0 +1,133 @@
+"""Asking a peer for an association (PS3.8 9.2, Sta4 and Sta5)."""
+
+import socket
+from collections.abc import Sequence
+from typing import Any, Final
+
+from pynetdicom.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ
+from pynetdicom.pdu_primitives import A_ASSOCIATE
+from pynetdicom.presentation import PresentationContext
+
+from hilum.core.errors import PeerUnreachable
+from hilum.core.peer import Peer
+from hilum.scp.association import Association, Context, TimeLimits
+from hilum.scp.contexts import ACCEPTED, MAXIMUM_CONTEXTS, Proposal
+from hilum.scp.negotiation import (
+    APPLICATION_CONTEXT_NAME,
+    UserInformation,
+    decoding,
+    make_user_information,
+    read_pdu,
+    read_user_information,
+)
+from hilum.scp.upper_layer import AbortReason, PduType, PeerAborted, ProtocolViolation, abort_pdu
+from hilum.scp.wire import AssociationLost, Wire
+
+#: What comes back on an association of ours is responses: short.
+_MAXIMUM_PDU_BYTES: Final = 32 * 1024
+
+
+def associate(
+    peer: Peer, calling_ae_title: str, proposals: Sequence[Proposal], limits: TimeLimits
+) -> Association:
+    """Open an association with `peer`; some of `proposals` may not have been accepted.
+
+    Raises
+    ------
+    PeerUnreachable
+        The peer does not answer, rejects, or aborts; the message says which.
+    """
+    if not 0 < len(proposals) <= MAXIMUM_CONTEXTS:
+        raise ValueError(f"{len(proposals)} presentation contexts in one association")
+    try:
+        connection = socket.create_connection((peer.host, peer.port), limits.acse_seconds)
+    except OSError as error:
+        raise PeerUnreachable(f"{peer} cannot be reached: {error.strerror or error}") from error
+    wire = Wire(connection)
+    try:
+        return _negotiate(wire, peer, calling_ae_title, proposals, limits)
+    except ProtocolViolation as error:
+        wire.write(abort_pdu(2, error.reason))
+        wire.close()
+        raise PeerUnreachable(f"{peer}: {error}") from error
+    except AssociationLost as error:
+        wire.close()
+        raise PeerUnreachable(f"{peer}: {error}") from error
+    except PeerUnreachable:
+        wire.close()
+        raise
+
+
+def _negotiate(
+    wire: Wire,
+    peer: Peer,
+    calling_ae_title: str,
+    proposals: Sequence[Proposal],
+    limits: TimeLimits,
+) -> Association:
+    wire.allow(limits.acse_seconds, limits.acse_seconds)
+    proposed = {2 * index + 1: proposal for index, proposal in enumerate(proposals)}
+    wire.write(_request(peer, calling_ae_title, proposed).encode())
+    pdu_type, data = read_pdu(wire)
+    if pdu_type == PduType.ASSOCIATE_RJ:
+        with decoding("rejection"):
+            rejection = A_ASSOCIATE_RJ()
+            rejection.decode(data)
+            numbers = f"{rejection.result}/{rejection.source}/{rejection.reason_diagnostic}"
+            reason = f"{rejection.result_str}, {rejection.reason_str} ({numbers})"
+        raise PeerUnreachable(f"{peer} rejected the association: {reason}")
+    if pdu_type == PduType.ABORT:
+        raise PeerAborted("the peer aborted in place of an answer")
+    if pdu_type != PduType.ASSOCIATE_AC:
+        raise ProtocolViolation(
+            f"a PDU of type {pdu_type:#04x} in place of an answer", AbortReason.UNEXPECTED_PDU
+        )
+    with decoding("association answer"):
+        pdu = A_ASSOCIATE_AC()
+        pdu.decode(data)
+        answer = pdu.to_primitive()
+        information = read_user_information(answer.user_information)
+    return Association(
+        wire,
+        peer_ae_title=peer.ae_title,
+        peer_address=f"{peer.host}:{peer.port}",
+        contexts=_accepted(answer, proposed),
+        peer_maximum_pdu_bytes=information.maximum_pdu_bytes,
+        limits=limits,
+    )
+
+
+def _request(peer: Peer, calling_ae_title: str, proposed: dict[int, Proposal]) -> Any:
+    contexts = []
+    for context_id, proposal in proposed.items():
+        context = PresentationContext()
+        context.context_id = context_id
+        context.abstract_syntax = proposal.abstract_syntax
+        context.transfer_syntax = list(proposal.transfer_syntaxes)
+        contexts.append(context)
+    primitive = A_ASSOCIATE()
+    primitive.application_context_name = APPLICATION_CONTEXT_NAME
+    primitive.calling_ae_title = calling_ae_title
+    primitive.called_ae_title = peer.ae_title
+    primitive.presentation_context_definition_list = contexts
+    primitive.user_information = make_user_information(
+        UserInformation(maximum_pdu_bytes=_MAXIMUM_PDU_BYTES)
+    )
+    return A_ASSOCIATE_RQ(primitive)
+
+
+def _accepted(answer: Any, proposed: dict[int, Proposal]) -> dict[int, Context]:
+    """Return the accepted contexts; an answer to what was not proposed is passed over."""
+    contexts = {}
+    for result in answer.presentation_context_definition_results_list:
+        proposal = proposed.get(result.context_id)
+        if proposal is None or result.result != ACCEPTED or not result.transfer_syntax:
+            continue
+        contexts[result.context_id] = Context(
+            result.context_id,
+            proposal.abstract_syntax,
+            str(result.transfer_syntax[0]),
+            serves=False,
+            uses=True,
+        )
+    return contexts

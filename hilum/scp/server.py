@@ -1,0 +1,194 @@
+"""The listening application entity: one thread accepts, one serves each association.
+
+Threads wait in the kernel, not in a loop: a thousand idle associations cost no processor
+time. How many there may be is a setting and counts associations, not connections; those
+that stay silent are closed by the ARTIM timer.
+"""
+
+import socket
+import threading
+import time
+from typing import Final
+
+import structlog
+
+from hilum.core.errors import Invalid
+from hilum.scp.acceptor import Admission, accept
+from hilum.scp.association import Association
+from hilum.scp.request import Services
+from hilum.scp.session import Session
+from hilum.scp.upper_layer import ProtocolViolation, abort_pdu
+from hilum.scp.wire import AssociationLost, Wire
+
+log = structlog.get_logger(__name__)
+
+_BACKLOG: Final = 512
+_POLL_SECONDS: Final = 0.05
+#: When the node stops, who has asked for nothing this long is not kept waiting for.
+_IDLE_SECONDS: Final = 1.0
+_ABORT_LINGER_SECONDS: Final = 2.0
+
+
+class Server:
+    """Listens for associations and serves them.
+
+    Parameters
+    ----------
+    host, port
+        Where to listen; port 0 takes a free one, see `port`.
+    admission
+        Whom to let in.
+    services
+        What to serve them with.
+    maximum_associations
+        More than these at a time are rejected, transiently (PS3.8 9.3.4: 2/3/2).
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        admission: Admission,
+        services: Services,
+        maximum_associations: int = 1000,
+    ) -> None:
+        self._address = (host, port)
+        self._admission = admission
+        self._services = services
+        self._maximum_associations = maximum_associations
+        self._listener: socket.socket | None = None
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+        self._connections: set[Wire] = set()
+        self._sessions: set[Session] = set()
+        self._stopping = False
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on, once started."""
+        if self._listener is None:
+            return self._address[1]
+        port: int = self._listener.getsockname()[1]
+        return port
+
+    @property
+    def associations(self) -> int:
+        """How many associations there are."""
+        return len(self._sessions)
+
+    @property
+    def connections(self) -> int:
+        """How many connections there are, those without an association included."""
+        return len(self._connections)
+
+    def start(self) -> None:
+        """Listen; return when connections are taken.
+
+        Raises
+        ------
+        Invalid
+            The address cannot be listened on.
+        """
+        host, port = self._address
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        try:
+            self._listener = socket.create_server((host, port), family=family, backlog=_BACKLOG)
+        except OSError as error:
+            raise Invalid(
+                f"cannot listen for DICOM on {host}:{port}: {error.strerror or error}"
+            ) from error
+        self._listener.settimeout(_POLL_SECONDS * 10)
+        self._thread = threading.Thread(
+            target=self._listen, args=(self._listener,), name="dicom-listener", daemon=True
+        )
+        self._thread.start()
+        log.info(
+            "listening for DICOM", ae_title=self._admission.ae_title, host=host, port=self.port
+        )
+
+    def stop(self, drain_seconds: float = 10.0) -> None:
+        """Take no more associations, let running ones finish, abort what is left.
+
+        An association that asks for nothing is not waited for; one in the middle of
+        something is, for `drain_seconds`.
+        """
+        self._stopping = True
+        if self._thread is not None:
+            self._thread.join()
+        until = time.monotonic() + drain_seconds
+        while time.monotonic() < until and self._sessions:
+            for session in self._snapshot():
+                session.close_if_idle(_IDLE_SECONDS)
+            time.sleep(_POLL_SECONDS)
+        for session in self._snapshot():
+            session.close()
+        with self._lock:
+            connections = list(self._connections)
+        for wire in connections:
+            wire.interrupt()
+        until = time.monotonic() + _ABORT_LINGER_SECONDS
+        while time.monotonic() < until and self._connections:
+            time.sleep(_POLL_SECONDS)
+
+    def _snapshot(self) -> list[Session]:
+        with self._lock:
+            return list(self._sessions)
+
+    def _listen(self, listener: socket.socket) -> None:
+        with listener:
+            while not self._stopping:
+                try:
+                    connection, address = listener.accept()
+                except TimeoutError:
+                    continue
+                except OSError as error:
+                    # Out of descriptors, or the connection went before it was taken.
+                    log.warning("connection not taken", reason=error.strerror)
+                    time.sleep(_POLL_SECONDS)
+                    continue
+                threading.Thread(
+                    target=self._serve,
+                    args=(connection, f"{address[0]}:{address[1]}"),
+                    name=f"association-{address[0]}:{address[1]}",
+                    daemon=True,
+                ).start()
+
+    def _serve(self, connection: socket.socket, address: str) -> None:
+        wire = Wire(connection)
+        with self._lock:
+            self._connections.add(wire)
+        try:
+            association = self._negotiate(wire, address)
+            if association is not None:
+                self._run(Session(association, self._services))
+        finally:
+            wire.close()
+            with self._lock:
+                self._connections.discard(wire)
+
+    def _negotiate(self, wire: Wire, address: str) -> Association | None:
+        try:
+            return accept(wire, address, self._admission, self._services.limits, self._has_room)
+        except ProtocolViolation as violation:
+            log.warning("no association", address=address, reason=str(violation))
+            try:
+                wire.write(abort_pdu(2, violation.reason))
+                wire.await_close(_ABORT_LINGER_SECONDS)
+            except AssociationLost as loss:
+                log.debug("connection lost", address=address, reason=str(loss))
+        except AssociationLost as loss:
+            # Port probes, load balancers, and rejections, which have their own line.
+            log.debug("no association", address=address, reason=str(loss))
+        return None
+
+    def _has_room(self) -> bool:
+        return not self._stopping and len(self._sessions) < self._maximum_associations
+
+    def _run(self, session: Session) -> None:
+        with self._lock:
+            self._sessions.add(session)
+        try:
+            session.serve()
+        finally:
+            with self._lock:
+                self._sessions.discard(session)

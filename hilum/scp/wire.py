@@ -1,0 +1,166 @@
+"""A TCP connection as the upper layer needs it: large reads, no copies, time limits.
+
+Bytes arrive in one preallocated buffer. What is handed out of it is a view, so that a data
+set goes from the socket to the spool without being assembled, however large it is.
+"""
+
+import select
+import socket
+import time
+from typing import ClassVar, Final
+
+from hilum.core.errors import PeerUnreachable
+
+# Holds two PDUs of the size that is announced by default; what is never touched of it
+# costs no memory, so that a thousand silent connections are cheap.
+_BUFFER_BYTES: Final = 256 * 1024
+
+
+class AssociationLost(PeerUnreachable):
+    """The association came to an end, or will, without having been released by us."""
+
+    code: ClassVar[str] = "association-lost"
+
+
+class ConnectionLost(AssociationLost):
+    """The peer closed the connection, or the network did."""
+
+
+class Silence(AssociationLost):
+    """Nothing came, or nothing could be sent, within the time allowed."""
+
+
+class Wire:
+    """Buffered reading and unbuffered writing over one connected socket.
+
+    One thread reads and writes; only `interrupt` may be called from another.
+    """
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._socket = connection
+        self._buffer = bytearray(_BUFFER_BYTES)
+        self._view = memoryview(self._buffer)
+        self._start = 0
+        self._end = 0
+        self._deadline: float | None = None
+        self._timeout_seconds: float | None = None
+        if connection.family in {socket.AF_INET, socket.AF_INET6}:
+            # Replies are small and final: waiting to fill a segment costs 40 ms an instance.
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            # A peer that was switched off says nothing; the kernel finds out.
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+
+    def allow(self, each_seconds: float | None = None, total_seconds: float | None = None) -> None:
+        """Limit the time of what follows.
+
+        Parameters
+        ----------
+        each_seconds
+            How long one read or write may wait. None: forever.
+        total_seconds
+            How long everything up to the next call of `allow` may take. None: forever.
+        """
+        self._timeout_seconds = each_seconds
+        self._deadline = None if total_seconds is None else time.monotonic() + total_seconds
+        self._socket.settimeout(each_seconds)
+
+    def readable(self, wait_seconds: float = 0.0) -> bool:
+        """Return whether a read would find something (the end of the stream included)."""
+        if self._start < self._end:
+            return True
+        # Not select(): that one cannot name a descriptor above 1023.
+        poll = select.poll()
+        try:
+            poll.register(self._socket, select.POLLIN)
+            return bool(poll.poll(wait_seconds * 1000))
+        except (OSError, ValueError) as error:
+            raise ConnectionLost(f"connection lost: {error}") from error
+
+    def read(self, size: int) -> bytes:
+        """Return exactly `size` bytes.
+
+        Raises
+        ------
+        ConnectionLost, Silence
+            They did not come.
+        """
+        if self._end - self._start >= size:  # the common case: a header inside the buffer
+            data = bytes(self._view[self._start : self._start + size])
+            self._start += size
+            return data
+        parts = bytearray()
+        while len(parts) < size:
+            parts += self.read_some(size - len(parts))
+        return bytes(parts)
+
+    def read_some(self, limit: int) -> memoryview:
+        """Return between one and `limit` bytes: a view that holds until the next read.
+
+        Raises
+        ------
+        ConnectionLost, Silence
+            None came.
+        """
+        if self._start == self._end:
+            self._fill()
+        end = min(self._end, self._start + limit)
+        data = self._view[self._start : end]
+        self._start = end
+        return data
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Send all of `data`.
+
+        Raises
+        ------
+        ConnectionLost, Silence
+            Not all of it was taken.
+        """
+        try:
+            self._socket.sendall(data)
+        except TimeoutError as error:
+            raise Silence("the peer takes no more data") from error
+        except OSError as error:
+            raise ConnectionLost(f"connection lost: {error.strerror or error}") from error
+
+    def interrupt(self) -> None:
+        """Make a read under way in another thread end; writing stays possible."""
+        try:
+            self._socket.shutdown(socket.SHUT_RD)
+        except OSError:
+            return  # already gone: nobody is reading
+
+    def await_close(self, seconds: float) -> None:
+        """Discard what still comes until the peer has closed, or `seconds` are over.
+
+        Closing at once could destroy the last PDU on its way: a kernel that holds unread
+        data resets the connection (PS3.8 9.2, Sta13).
+        """
+        self.allow(each_seconds=seconds, total_seconds=seconds)
+        try:
+            while True:
+                self._start = self._end
+                self._fill()
+        except AssociationLost:
+            return
+
+    def close(self) -> None:
+        """Close the connection; harmless if it is closed."""
+        self._socket.close()
+
+    def _fill(self) -> None:
+        self._start = self._end = 0
+        if self._deadline is not None:
+            left = self._deadline - time.monotonic()
+            if left <= 0:
+                raise Silence("the peer took too long")
+            self._socket.settimeout(min(left, self._timeout_seconds or left))
+        try:
+            count = self._socket.recv_into(self._view)
+        except TimeoutError as error:
+            raise Silence("the peer is silent") from error
+        except OSError as error:
+            raise ConnectionLost(f"connection lost: {error.strerror or error}") from error
+        if not count:
+            raise ConnectionLost("the peer closed the connection")
+        self._end = count
