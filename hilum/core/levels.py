@@ -5,6 +5,7 @@ workstations and back ends ask for; tags and VRs come from pydicom's dictionary.
 """
 
 from enum import Enum
+from functools import cache
 from typing import Final
 
 from pydicom.datadict import dictionary_VR, tag_for_keyword
@@ -176,6 +177,7 @@ COMPUTED_KEYWORDS: Final[dict[Level, tuple[str, ...]]] = {
 }
 
 
+@cache
 def tag_of(keyword: str) -> int:
     """Return the tag of a keyword of the data dictionary (PS3.6) as a number.
 
@@ -190,11 +192,13 @@ def tag_of(keyword: str) -> int:
     return tag
 
 
+@cache
 def json_tag(keyword: str) -> str:
     """Return the tag of a keyword as the DICOM JSON model writes it (PS3.18 F.2.2)."""
     return f"{tag_of(keyword):08X}"
 
 
+@cache
 def vr_of(keyword: str) -> str:
     """Return the VR of a keyword by the data dictionary; the first one if it has several."""
     return dictionary_VR(tag_of(keyword)).split(" ")[0]

@@ -114,8 +114,11 @@ def search_values(keyword: str, element: dict[str, Any]) -> list[Any]:
         fit the VR is left out: it can be returned but not matched.
     """
     vr = vr_of(keyword)
+    values = element.get("Value", ())
+    if vr in _WILDCARD_VRS or vr == "UI":
+        return [str(value).strip(_PADDING) for value in values if value]
     found: list[Any] = []
-    for value in element.get("Value", ()):
+    for value in values:
         if vr == "SQ":
             found.append(_item_values(value))
         elif vr == "PN":

@@ -141,6 +141,7 @@ def entity_update(level: Level, instances: Iterable[Instance]) -> dict[str, Any]
     Only values are set, each under a path of its own: an object that leaves an attribute
     out, or empty, never blanks what an earlier one said. The last value wins.
     """
+    tags = _tags(level)
     attributes: Attributes = {}
     received: list[datetime] = []
     identity: Identity | None = None
@@ -152,7 +153,7 @@ def entity_update(level: Level, instances: Iterable[Instance]) -> dict[str, Any]
         attributes.update(
             (tag, element)
             for tag, element in instance.header.attributes.items()
-            if tag in _tags(level) and element.keys() - {"vr"}
+            if tag in tags and len(element) > 1
         )
     assert identity is not None
     fields = {

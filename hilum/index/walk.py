@@ -20,11 +20,11 @@ T = TypeVar("T")
 Projections: TypeAlias = Mapping[Level, Mapping[str, Any]]
 
 LEVELS: Final = (Level.STUDY, Level.SERIES, Level.IMAGE)
-#: Newest studies first; in them by number. The last field makes the order total.
+#: Newest studies first; in them by number. `order` ends in a UID, so the order is total.
 _SORT: Final = {
     Level.STUDY: [("StudyDate", -1), ("StudyTime", -1), ("_id", 1)],
-    Level.SERIES: [("study", 1), ("order", 1), ("_id", 1)],
-    Level.IMAGE: [("series", 1), ("order", 1), ("_id", 1)],
+    Level.SERIES: [("study", 1), ("order", 1)],
+    Level.IMAGE: [("series", 1), ("order", 1)],
 }
 #: Field with the public id of the entity that contains this one.
 _PARENT: Final = {Level.SERIES: "study", Level.IMAGE: "series"}
