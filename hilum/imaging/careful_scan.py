@@ -136,7 +136,7 @@ def _attributes(item: Dataset, codecs: tuple[str, ...]) -> Attributes:
     codecs = _codecs(item, codecs)
     attributes: Attributes = {}
     for tag in sorted(item.keys()):
-        found = item.get_item(tag, keep_deferred=True)
+        found: RawDataElement | DataElement = item.get_item(tag, keep_deferred=True)
         vr = found.VR or implicit_vr(tag)
         if tag == SPECIFIC_CHARACTER_SET:
             continue
