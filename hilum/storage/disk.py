@@ -70,5 +70,5 @@ def probe(folder: Path, reserve_bytes: int = 0) -> None:
     """
     with faults(f"write under {folder}"):
         require_space(folder, reserve_bytes)
-        with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
+        with tempfile.TemporaryFile(dir=folder, prefix=".probe-", buffering=0) as file:
             file.write(b"\0")

@@ -9,7 +9,7 @@ import os
 import secrets
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -158,8 +158,9 @@ class LocalStore:
         oldest = time.time() - _STALE_SECONDS
         for name in _names(self._root / _PARTS):
             part = self._root / _PARTS / name
-            if part.stat().st_mtime < oldest:
-                part.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):  # it was just given its address
+                if part.stat().st_mtime < oldest:
+                    part.unlink()
 
 
 def _size_or_none(address: Path) -> int | None:

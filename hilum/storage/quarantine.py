@@ -21,7 +21,7 @@ from hilum.storage.disk import faults
 from hilum.storage.durable import create_file, link_or_copy, make_folder, sync_folder, write_all
 from hilum.storage.spool import SpoolEntry
 
-_log = structlog.get_logger(__name__)
+log = structlog.get_logger(__name__)
 
 _FILE: Final = ".dcm"
 _SIDE: Final = ".json"
@@ -123,7 +123,7 @@ class Quarantine:
             try:
                 yield _read_side(path)
             except (OSError, ValueError, KeyError, TypeError):
-                _log.warning("quarantine_side_file_unusable", path=str(path))
+                log.warning("quarantined file without a usable side file", file=path.name)
 
     def __len__(self) -> int:
         """Return the number of files."""

@@ -36,7 +36,7 @@ from hilum.core.instance import Blob, Origin
 from hilum.storage.disk import as_domain_error, faults, probe, require_space
 from hilum.storage.durable import create_file, make_folder, sync_folder, write_all
 
-_log = structlog.get_logger(__name__)
+log = structlog.get_logger(__name__)
 
 _LOCK: Final = ".lock"
 _PART: Final = ".part"
@@ -283,7 +283,8 @@ class Spool:
         Files that another run left unfinished are deleted: nobody was told that they
         arrived. The list is taken at the first step; each file is hashed as it is
         yielded. A file whose name was not given here has the source ``unknown`` and its
-        time of modification; one that cannot be read is reported and left alone.
+        time of modification; one that cannot be read is reported and left alone. Names
+        that begin with a dot are the lock's and the file system's own.
 
         Raises
         ------
@@ -291,7 +292,7 @@ class Spool:
             The folder cannot be listed.
         """
         with faults("list the spool"), os.scandir(self._root) as found:
-            names = sorted(entry.name for entry in found if entry.name != _LOCK)
+            names = sorted(entry.name for entry in found if not entry.name.startswith("."))
         for name in names:
             path = self._root / name
             if name.endswith(_PART):
@@ -301,8 +302,8 @@ class Spool:
                 entry = _read_entry(path)
             except FileNotFoundError:
                 continue  # promoted since the list was taken
-            except OSError as error:
-                _log.error("spool_entry_unreadable", path=str(path), reason=error.strerror)
+            except OSError:
+                log.exception("spool file unreadable, left alone", file=name)
                 continue
             yield entry
 
@@ -312,8 +313,8 @@ class Spool:
             return  # being written at this moment
         try:
             part.unlink(missing_ok=True)
-        except OSError as error:
-            _log.error("spool_part_undeletable", path=str(part), reason=error.strerror)
+        except OSError:
+            log.exception("unfinished spool file cannot be deleted", file=part.name)
 
     def check(self) -> None:
         """Raise if nothing can be received at the moment.

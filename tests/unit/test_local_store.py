@@ -1,7 +1,9 @@
 """What the local store promises beyond the contract: its layout, and how names last."""
 
 import os
+import re
 import shutil
+import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -290,3 +292,28 @@ def test_a_read_that_the_system_cuts_short_is_continued(
     monkeypatch.setattr(os, "pread", lambda fd, n, at: pread(fd, min(n, 1000), at))
     assert store.read(entry.blob.digest) == data
     assert store.read(entry.blob.digest, 77, 9999) == data[77 : 77 + 9999]
+
+
+# What docs/storage-format.md tells a person to type
+
+
+def test_the_documented_check_finds_one_flipped_bit(
+    store: LocalStore, spool: Spool, tmp_path: Path
+) -> None:
+    text = Path(__file__).parents[2].joinpath("docs/storage-format.md").read_text(encoding="utf-8")
+    (command,) = re.findall(r"```sh\n(find .*)\n```", text)
+    entries = [spooled(spool, bytes([number]) * 1000) for number in range(5)]
+    store.put(entries)
+    (store._root / ".parts" / "0123456789abcdef").touch()
+
+    def check() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["bash", "-c", command], cwd=tmp_path, check=False, capture_output=True, text=True
+        )
+
+    assert (check().returncode, check().stdout) == (0, "")
+    damaged = store.path(entries[2].blob.digest)
+    damaged.chmod(0o644)
+    damaged.write_bytes(bytes([2]) * 999 + b"\0")
+    assert check().returncode == 1
+    assert check().stdout == f"{damaged.relative_to(tmp_path)}: FAILED\n"

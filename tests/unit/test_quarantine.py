@@ -82,7 +82,7 @@ def test_a_side_file_edited_beyond_recognition_is_reported(
         side.write_text(text)
     with capture_logs() as logs:
         assert [entry.path for entry in quarantine.entries()] == [intact]
-    assert [log["path"] for log in logs] == [str(damaged)]
+    assert [log["file"] for log in logs] == [damaged.name]
     assert len(quarantine) == 2
 
 

@@ -15,6 +15,7 @@ from urllib.parse import unquote
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from hilum.core.errors import StorageFull, StorageUnavailable
 from hilum.core.instance import Origin
@@ -363,8 +364,11 @@ def test_recovery_follows_no_link_and_enters_no_folder(spool: Spool, tmp_path: P
     (tmp_path / "secret").write_bytes(b"secret")
     (spool._root / "link.dcm").symlink_to(tmp_path / "secret")
     (spool._root / "folder.dcm").mkdir()
+    (spool._root / ".nfs000000000000001").write_bytes(b"the file system's own")
     entry = spooled(spool, b"x")
-    assert list(spool.recover()) == [entry]
+    with capture_logs() as logs:
+        assert list(spool.recover()) == [entry]
+    assert [log["file"] for log in logs] == ["folder.dcm", "link.dcm"]
     assert (spool._root / "link.dcm").is_symlink()
 
 
