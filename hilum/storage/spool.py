@@ -5,18 +5,15 @@ A file in the spool is in one of two states, and its name tells which::
     20261122T064643.123456Z-9c2f41d000000007-CT1.dcm.part    being written
     20261122T064643.123456Z-9c2f41d000000007-CT1.dcm         committed
 
-The name holds the time of arrival (UTC), the run that wrote the file with a number
-within that run, and the sender, percent-encoded. Nothing else of what was received gets
-into a path. A committed file is whole and survives a loss of power: its sender may be
-told so. It stays until it is stored and indexed, so that a crash leaves something to
-replay. ``docs/storage-format.md`` goes through the crash points one by one.
+A committed file is whole and survives a loss of power: its sender may be told so. It
+stays until it is stored and indexed, so that a crash leaves something to replay.
+``docs/storage-format.md`` goes through the crash points one by one.
 """
 
 import fcntl
 import hashlib
 import itertools
 import os
-import re
 import secrets
 import weakref
 from collections.abc import Iterator
@@ -27,7 +24,6 @@ from io import FileIO
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final, Self
-from urllib.parse import quote, unquote
 
 import structlog
 
@@ -35,17 +31,12 @@ from hilum.core.errors import StorageFull, StorageUnavailable
 from hilum.core.instance import Blob, Origin
 from hilum.storage.disk import as_domain_error, faults, probe, require_space
 from hilum.storage.durable import create_file, make_folder, sync_folder, write_all
+from hilum.storage.names import SpoolName
 
 log = structlog.get_logger(__name__)
 
 _LOCK: Final = ".lock"
 _PART: Final = ".part"
-_NAME: Final = re.compile(
-    r"(?P<time>\d{8}T\d{6}\.\d{6}Z)-(?P<run>[0-9a-f]{8})[0-9a-f]{8}-(?P<source>[^/]*)\.dcm"
-)
-_TIME: Final = "%Y%m%dT%H%M%S.%fZ"
-# A name may have 255 bytes; this leaves room for its other parts.
-_SOURCE_CHARACTERS: Final = 160
 # Source of a file that did not get its name here.
 _UNKNOWN: Final = "unknown"
 # How much of a large object may pile up in memory before the disk is set to work on it,
@@ -270,9 +261,7 @@ class Spool:
         StorageUnavailable
             No file can be created.
         """
-        time = origin.received_at.astimezone(UTC).strftime(_TIME)
-        source = quote(origin.source, safe="")[:_SOURCE_CHARACTERS]
-        name = f"{time}-{self._run}{next(self._numbers):08x}-{source}.dcm"
+        name = str(SpoolName(origin, self._run, next(self._numbers)))
         with faults("create a file in the spool"):
             require_space(self._root, self._reserve_bytes)
             return SpoolWriter(self._root, name, origin, self._reserve_bytes)
@@ -308,8 +297,8 @@ class Spool:
             yield entry
 
     def _discard(self, part: Path) -> None:
-        match = _NAME.fullmatch(part.name.removesuffix(_PART))
-        if match is not None and match["run"] == self._run:
+        name = SpoolName.parse(part.name.removesuffix(_PART))
+        if name is not None and name.run == self._run:
             return  # being written at this moment
         try:
             part.unlink(missing_ok=True)
@@ -336,20 +325,9 @@ def _read_entry(path: Path) -> SpoolEntry:
     with FileIO(path, opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW)) as file:
         status = os.fstat(file.fileno())
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return SpoolEntry(
-        path,
-        Blob(digest, status.st_size),
-        _origin_of(path.name) or Origin(_UNKNOWN, datetime.fromtimestamp(status.st_mtime, UTC)),
-    )
-
-
-def _origin_of(name: str) -> Origin | None:
-    """Return what a committed name tells, or None if it is not one."""
-    match = _NAME.fullmatch(name)
-    if match is None:
-        return None
-    try:
-        received_at = datetime.strptime(match["time"], _TIME).replace(tzinfo=UTC)
-    except ValueError:
-        return None
-    return Origin(unquote(match["source"]), received_at)
+    name = SpoolName.parse(path.name)
+    if name is not None:
+        origin = name.origin
+    else:
+        origin = Origin(_UNKNOWN, datetime.fromtimestamp(status.st_mtime, UTC))
+    return SpoolEntry(path, Blob(digest, status.st_size), origin)
