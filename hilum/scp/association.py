@@ -74,6 +74,8 @@ class Association:
         The accepted presentation contexts by id.
     options
         What extended negotiation granted, by SOP class (PS3.7 D.3.3.5).
+    peer_implementation
+        Implementation Version Name of the other side, or its class UID.
     """
 
     def __init__(
@@ -86,11 +88,14 @@ class Association:
         peer_maximum_pdu_bytes: int,
         limits: TimeLimits,
         options: Mapping[str, bytes] = MappingProxyType({}),
+        peer_implementation: str = "",
     ) -> None:
         self.peer_ae_title = peer_ae_title
         self.peer_address = peer_address
         self.contexts = contexts
         self.options = options
+        self.peer_maximum_pdu_bytes = peer_maximum_pdu_bytes
+        self.peer_implementation = peer_implementation
         self._wire = wire
         self._layer = UpperLayer(wire, peer_maximum_pdu_bytes)
         self._limits = limits

@@ -93,6 +93,9 @@ def _negotiate(
         peer_address=f"{peer.host}:{peer.port}",
         contexts=_accepted(answer, proposed),
         peer_maximum_pdu_bytes=information.maximum_pdu_bytes,
+        peer_implementation=(
+            information.implementation_version_name or information.implementation_class_uid
+        ),
         limits=limits,
     )
 

@@ -10,6 +10,7 @@ failures.
 import time
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 import structlog
@@ -48,7 +49,7 @@ def outgoing_of(request: Request, instances: Iterable[StoredInstance]) -> list[O
             sop_instance_uid=instance.identity.sop_instance_uid,
             transfer_syntax_uid=instance.transfer_syntax_uid,
             data_set_offset=instance.data_set_offset,
-            open=lambda instance=instance: retrieve.open(instance),  # type: ignore[misc]
+            open=partial(retrieve.open, instance),
         )
         for instance in instances
     ]
