@@ -1,0 +1,48 @@
+# Everything from a bare clone. `make run` and `make test` are all most people need;
+# both may be run again at any time, and then do only what changed.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check bench clean
+
+help:
+	@echo 'make run     a running node with its own MongoDB; data in ./data'
+	@echo 'make test    everything the tests need, then make check, then all tests'
+	@echo 'make check   ruff, mypy, import-linter, hadolint: fast enough for every commit'
+	@echo 'make bench   measures how fast a fresh node takes instances in'
+	@echo 'make clean   removes the virtual environment and caches; never the data'
+
+run: $(VENV)/.ready-to-run
+	@sh scripts/setup-debian.sh run
+	@exec $(BIN)/hilum serve
+
+test: $(VENV)/.ready-to-test
+	@sh scripts/setup-debian.sh test
+	@$(MAKE) --no-print-directory check
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: $(VENV)/.ready-to-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/hadolint Dockerfile
+
+bench: $(VENV)/.ready-to-test
+	@sh scripts/setup-debian.sh bench
+	$(BIN)/python scripts/bench/ingest.py $(BENCH_ARGS)
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+
+# The marks are newer than pyproject.toml when what it asks for is installed.
+$(VENV)/.ready-to-run: pyproject.toml scripts/setup-venv.sh
+	@sh scripts/setup-venv.sh $(PYTHON) $(VENV) embedded
+	@touch $@
+
+$(VENV)/.ready-to-test: pyproject.toml scripts/setup-venv.sh
+	@sh scripts/setup-venv.sh $(PYTHON) $(VENV) embedded,dev
+	@touch $(VENV)/.ready-to-run $@

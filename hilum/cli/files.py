@@ -1,0 +1,30 @@
+"""Finding the files that a command was given: files as named, folders all the way down."""
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from hilum.core.errors import NotFound
+
+
+def find_files(paths: Iterable[Path]) -> Iterator[Path]:
+    """Yield the regular files that `paths` name or contain, in the order of their names.
+
+    Raises
+    ------
+    NotFound
+        A path does not exist.
+    """
+    for path in paths:
+        if path.is_dir():
+            for folder, inner, names in os.walk(path):
+                inner.sort()
+                yield from (
+                    file
+                    for file in (Path(folder, name) for name in sorted(names))
+                    if file.is_file()
+                )
+        elif path.exists():
+            yield path
+        else:
+            raise NotFound(f"there is no {path}")
