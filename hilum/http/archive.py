@@ -5,6 +5,7 @@ bounded before anything is unpacked: `zipfile` never yields more of an entry tha
 table of contents says, so the table is where a bomb shows.
 """
 
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -20,6 +21,16 @@ _EMPTY_ARCHIVE: Final = b"PK\x05\x06"
 _ENCRYPTED: Final = 0x1
 # LZMA and bzip2 let an entry choose how much memory reading it takes.
 _METHODS: Final = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
+# What `zipfile` raises over archives with flipped bytes, by trial.
+_DAMAGES: Final = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    NotImplementedError,
+    OSError,
+    ValueError,
+    struct.error,
+)
 #: What operating systems leave in folders, and the directory of a CD (PS3.10 8.6), which
 #: lists instances and is none.
 _JUNK_NAMES: Final = frozenset({".ds_store", "thumbs.db", "desktop.ini", "dicomdir"})
@@ -73,7 +84,7 @@ class Entry:
             with self._archive.open(self._info) as content:
                 while piece := content.read(_PIECE_BYTES):
                     yield piece
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+        except _DAMAGES as error:
             raise Archive("the archive's entry is damaged") from error
 
 
@@ -85,6 +96,8 @@ def is_archive(head: bytes) -> bool:
 def entries(file: BinaryIO, limits: ArchiveLimits) -> Iterator[Entry]:
     """Yield the files of an archive, without folders and what systems leave in them.
 
+    They can be read, in any order, as long as `file` is open.
+
     Raises
     ------
     Archive
@@ -92,14 +105,15 @@ def entries(file: BinaryIO, limits: ArchiveLimits) -> Iterator[Entry]:
     """
     packed_bytes = file.seek(0, 2)
     try:
-        with zipfile.ZipFile(_Bounded(file, limits.table_bytes)) as archive:
-            infos = [info for info in archive.infolist() if not info.is_dir()]
-            _check(infos, packed_bytes, limits)
-            for info in infos:
-                if not _is_junk(info.filename):
-                    yield Entry(info.filename, archive, info)
-    except (zipfile.BadZipFile, NotImplementedError) as error:
+        # Not closed: it owns nothing but `file`, and entries are read from it later.
+        archive = zipfile.ZipFile(_Bounded(file, limits.table_bytes))
+    except _DAMAGES as error:
         raise Archive("the archive is damaged") from error
+    infos = [info for info in archive.infolist() if not info.filename.endswith("/")]
+    _check(infos, packed_bytes, limits)
+    for info in infos:
+        if not _is_junk(info.filename):
+            yield Entry(info.filename, archive, info)
 
 
 def _check(infos: list[zipfile.ZipInfo], packed_bytes: int, limits: ArchiveLimits) -> None:
