@@ -16,7 +16,7 @@ from typing import Literal
 
 import structlog
 
-from hilum.core.errors import Conflict, HilumError, Invalid, Temporary
+from hilum.core.errors import Conflict, HilumError, Invalid, NotFound, Temporary
 from hilum.core.instance import Blob, Header, Instance
 from hilum.imaging.header import read_header
 from hilum.index.writer import Write, Writer
@@ -188,6 +188,9 @@ class Promotion:
     def _read(self, batch: Sequence[Pending]) -> list[tuple[Pending, Instance]]:
         instances: list[tuple[Pending, Instance]] = []
         for pending in batch:
+            if _was_deleted(pending.entry):
+                self._give_up(pending, NotFound("the file was deleted from the spool"))
+                continue
             header = pending.header
             if header is None:
                 try:
@@ -236,18 +239,34 @@ class Promotion:
             return same_data_set(stored, received)
 
     def _give_up(self, pending: Pending, error: Exception) -> None:
-        path = self._quarantine.keep(pending.entry, str(error), type(error).__name__)
+        """Take an instance that can never be promoted out of the way, and say so."""
+        entry = pending.entry
+        code = error.code if isinstance(error, HilumError) else "error"
+        try:
+            kept = self._quarantine.keep(entry, str(error), code)
+        except HilumError as fault:  # it stays in the spool, for the next start to try again
+            log.warning("quarantine failed", digest=entry.blob.digest, reason=str(fault))
+            kept = entry.path
         log.error(
-            "promotion failed, file kept in quarantine",
-            file=path.name,
-            digest=pending.entry.blob.digest,
+            "promotion failed",
+            file=str(kept),
+            digest=entry.blob.digest,
             reason=str(error),
             exc_info=None if isinstance(error, HilumError) else error,
         )
         pending.outcome.set_exception(error)
 
 
+def _was_deleted(entry: SpoolEntry) -> bool:
+    # Where the folder is missing too, a disk is: that one may come back.
+    return not entry.path.exists() and entry.path.parent.exists()
+
+
 def _release(done: Sequence[_Decision]) -> None:
     for decision in done:
-        decision.pending.entry.remove()
+        entry = decision.pending.entry
+        try:
+            entry.remove()
+        except Temporary as error:  # replayed at the next start, which changes nothing
+            log.warning("spool file not removed", file=str(entry.path), reason=str(error))
         decision.pending.outcome.set_result(decision.outcome)

@@ -273,3 +273,21 @@ async def test_an_instance_nobody_foresaw_does_not_stop_the_others(
     [kept] = bench.quarantine.entries()
     assert kept.path.read_bytes() == part10(ct(2))
     await bench.close()
+
+
+async def test_a_file_deleted_from_the_spool_by_hand_does_not_hold_up_the_others(
+    tmp_path: Path, database: Database
+) -> None:
+    writer = AwayWriter(database)
+    bench = Bench(tmp_path, writer)
+    receipts = [await bench.accept(part10(ct(number))) for number in range(3)]
+    next(p for p in bench.spooled() if p.read_bytes() == part10(ct(1))).unlink()
+    writer.away = False
+    assert await bench.promotion.drained(20)
+    assert [type(r.outcome.exception()).__name__ for r in receipts] == [
+        "NoneType",
+        "NotFound",
+        "NoneType",
+    ]
+    assert await database.instances.count_documents({}) == 2
+    await bench.close()
