@@ -22,6 +22,7 @@ SOF_JPEG_LS: Final = 0xF7
 #: Hierarchical and arithmetic coding: never in DICOM's current edition, and in no decoder.
 _SOF_OTHER: Final = frozenset({0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF})
 _SOI: Final = b"\xff\xd8"
+_EOI: Final = b"\xff\xd9"
 _SOS: Final = 0xDA
 _JFIF_SEGMENT: Final = 0xE0
 _ADOBE_SEGMENT: Final = 0xEE
@@ -95,7 +96,7 @@ def jpeg_header(data: bytes) -> JpegHeader:
     Raises
     ------
     Corrupt
-        There is none.
+        There is none, or the code stream is cut short.
     Unsupported
         The process is arithmetic or hierarchical, or the number of rows comes later.
     """
@@ -115,6 +116,10 @@ def jpeg_header(data: bytes) -> JpegHeader:
         if marker in _SOF_OTHER:
             raise Unsupported(f"JPEG process SOF{marker - SOF_BASELINE} is not supported")
         if SOF_BASELINE <= marker <= SOF_LOSSLESS or marker == SOF_JPEG_LS:
+            # libjpeg paints what is missing grey and says nothing. In entropy-coded data
+            # FF is followed by 00 or RST, so that these two bytes mean the end.
+            if data.find(_EOI, position) < 0:
+                raise Corrupt("the JPEG code stream is cut short: it has no EOI")
             return JpegHeader(marker, _jpeg_frame(segment), jfif, adobe_transform)
         if marker == _JFIF_SEGMENT and segment.startswith(b"JFIF\0"):
             jfif = True
