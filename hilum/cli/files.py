@@ -28,3 +28,11 @@ def find_files(paths: Iterable[Path]) -> Iterator[Path]:
             yield path
         else:
             raise NotFound(f"there is no {path}")
+
+
+def has_dicom_prefix(path: Path) -> bool:
+    """Return whether a file begins as PS3.10 7.1 says, and is no directory of a medium."""
+    if path.name.upper() == "DICOMDIR":
+        return False
+    with path.open("rb") as file:
+        return file.read(132)[128:] == b"DICM"

@@ -20,7 +20,7 @@ import typer
 from rich.markup import escape
 from rich.progress import Progress
 
-from hilum.cli.files import find_files
+from hilum.cli.files import find_files, has_dicom_prefix
 from hilum.cli.options import ConfigFile, DataDir, MongodbUri, settings_of
 from hilum.cli.terminal import console, failure_table, progress
 from hilum.config import logging
@@ -55,7 +55,7 @@ def import_(
     data_dir: DataDir = None,
     mongodb_uri: MongodbUri = None,
 ) -> None:
-    """Read local files and folders into the store of a node that is not running."""
+    """Read local files and folders into the store; while a node runs, use send."""
     settings = settings_of(config, data_dir=data_dir, mongodb__uri=mongodb_uri)
     logging.configure(settings.log.format, "error")  # the table at the end says the rest
     files = list(find_files(paths))
@@ -121,7 +121,7 @@ def _import_one(core: Core, path: Path) -> Receipt | str:
             read_header(file)
         except Invalid:
             # It stays where it is: nothing is gained by a copy in quarantine.
-            if _claims_to_be_dicom(path):
+            if has_dicom_prefix(path):
                 raise
             return "not DICOM"
         file.seek(0)
@@ -132,14 +132,6 @@ def _import_one(core: Core, path: Path) -> Receipt | str:
             while chunk := file.read(_CHUNK_BYTES):
                 writer.write(chunk)
             return core.ingest.accept(writer)
-
-
-def _claims_to_be_dicom(path: Path) -> bool:
-    """Return whether a file has the prefix of PS3.10 7.1 and is no directory of a medium."""
-    if path.name.upper() == "DICOMDIR":
-        return False
-    with path.open("rb") as file:
-        return file.read(132)[128:] == b"DICM"
 
 
 def _batches(files: list[Path]) -> Iterator[list[Path]]:
