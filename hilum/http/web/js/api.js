@@ -1,0 +1,101 @@
+// The node's HTTP interface. Addresses are relative to the page, so that it also works
+// under a path of a reverse proxy.
+
+import { sentence } from "./format.js";
+
+const STUDIES = "api/dicom/studies";
+
+/** An answer that is no success, or no answer at all (`status` 0, code "unreachable"). */
+export class ApiError extends Error {
+  constructor(code, message, status) {
+    super(message);
+    this.name = "ApiError";
+    this.code = code;
+    this.status = status;
+  }
+
+  /** Whether the same request may succeed later. */
+  get temporary() {
+    return this.status === 0 || this.status === 429 || [502, 503, 504, 507].includes(this.status);
+  }
+}
+
+/** Whether `error` only says that a request was given up on purpose. */
+export const isAbort = (error) => error instanceof DOMException && error.name === "AbortError";
+
+async function request(path, signal) {
+  try {
+    // Revalidate always: the list must not be older than the node's answer.
+    return await fetch(path, { signal, cache: "no-cache", credentials: "same-origin" });
+  } catch (error) {
+    if (isAbort(error)) throw error;
+    throw new ApiError("unreachable", "The node does not answer.", 0);
+  }
+}
+
+/** Turn the body of a failed answer into an error. */
+export function errorFrom(body, status) {
+  let error;
+  try {
+    ({ error } = JSON.parse(body));
+  } catch {
+    error = undefined; // a proxy's page, say
+  }
+  return new ApiError(
+    error?.code ?? "error",
+    sentence(error?.message ?? "") || `The node answered with status ${status}.`,
+    status,
+  );
+}
+
+async function getJson(path, signal) {
+  const answer = await request(path, signal);
+  if (!answer.ok) throw errorFrom(await answer.text(), answer.status);
+  return answer.json();
+}
+
+/**
+ * A page of studies, newest first: `{total, data}`.
+ *
+ * `filter` has `search` (free text), `modality` and `studyDate` ("YYYYMMDD-YYYYMMDD", either
+ * end may be missing); empty ones do not count.
+ */
+export function listStudies(filter, { limit, offset, signal }) {
+  const query = new URLSearchParams({ limit, offset });
+  for (const [key, value] of Object.entries(filter)) if (value) query.set(key, value);
+  return getJson(`${STUDIES}?${query}`, signal);
+}
+
+/** One study with its series and their instances. */
+export async function getStudy(studyUid, signal) {
+  return (await getJson(`${STUDIES}/${encodeURIComponent(studyUid)}`, signal)).data;
+}
+
+/** Address of a study's frame as a PNG; `index` counts from 0 over the whole study. */
+export function frameUrl(studyUid, index, parameters = {}) {
+  const query = new URLSearchParams(parameters).toString();
+  const path = `${STUDIES}/${encodeURIComponent(studyUid)}/frames/${index}`;
+  return query ? `${path}?${query}` : path;
+}
+
+/** A decoded frame: an ImageBitmap with the PNG's own values, no colour management. */
+export async function fetchFrame(url, signal) {
+  const answer = await request(url, signal);
+  if (!answer.ok) throw errorFrom(await answer.text(), answer.status);
+  const options = { colorSpaceConversion: "none", premultiplyAlpha: "none" };
+  return createImageBitmap(await answer.blob(), options);
+}
+
+/** The node's own account of itself; a 503 is an account too. */
+export async function getHealth(signal) {
+  const answer = await request("health", signal);
+  try {
+    return { ok: answer.ok, ...(await answer.json()) };
+  } catch (error) {
+    if (isAbort(error)) throw error;
+    throw new ApiError("error", `The node answered with status ${answer.status}.`, answer.status);
+  }
+}
+
+/** Where files go: multipart form data, field `file`. */
+export const UPLOAD_URL = "api/dicom/upload";

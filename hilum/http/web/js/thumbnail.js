@@ -1,0 +1,21 @@
+// Small pictures of frames. The browser loads them as they come into view.
+import { find } from "./dom.js";
+
+/** Twice the size they are shown at, for screens with fine pixels. */
+const SIZES = { list: 128, rail: 256 };
+
+/** Show `url` in a `.thumbnail`, or a document's outline where there is no picture. */
+export function showThumbnail(thumbnail, url) {
+  const image = find("img", thumbnail);
+  if (!url) {
+    thumbnail.dataset.state = "none";
+    return;
+  }
+  if (image.getAttribute("src") === url) return;
+  thumbnail.dataset.state = "loading";
+  image.onload = () => (thumbnail.dataset.state = "shown");
+  image.onerror = () => (thumbnail.dataset.state = "none");
+  image.src = url;
+}
+
+export const thumbnailSize = (place) => ({ size: SIZES[place] });

@@ -1,0 +1,69 @@
+// The window (PS3.3 C.11.2): which stored values become which grey. The node applies it;
+// here it is kept, dragged and put into words.
+import { windowValue } from "../format.js";
+
+/** A drag over this many CSS pixels moves or widens a window by its own width. */
+const PIXELS_PER_WIDTH = 400;
+/** A narrow window still widens at a tolerable pace. */
+const SLOWEST_STEP = 0.02;
+/** Narrowest window PS3.3 C.11.2.1.2 allows for the linear function. */
+const NARROWEST = 1;
+
+export class WindowLevel {
+  /** Where dragging starts on images that bring no window: to be found out first. */
+  range = null;
+  /** Set by hand; `null`: each image's own. */
+  #chosen = null;
+
+  /** Query parameters that make the node render with this window. */
+  get parameters() {
+    return this.#chosen ?? {};
+  }
+
+  reset() {
+    this.#chosen = null;
+  }
+
+  /**
+   * Move by a drag's distance in CSS pixels: right is wider, down is darker.
+   *
+   * @returns whether there was a window to move: if not, `range` is missing.
+   */
+  drag(right, down, instance) {
+    const now = this.valuesFor(instance) ?? this.range;
+    if (!now) return false;
+    const { center, width } = now;
+    const step = Math.max(width / PIXELS_PER_WIDTH, SLOWEST_STEP);
+    this.#chosen = {
+      center: rounded(center + down * step, width),
+      width: Math.max(rounded(width + right * step, width), NARROWEST),
+    };
+    return true;
+  }
+
+  /** The window an image is seen through; `null` if the node chooses one. */
+  valuesFor(instance) {
+    return this.#chosen ?? ownWindow(instance);
+  }
+
+  textFor(instance) {
+    const values = this.valuesFor(instance);
+    if (!values) return "Window automatic";
+    return `C ${windowValue(values.center)} W ${windowValue(values.width)}`;
+  }
+}
+
+/** Whether a window means anything: colour has none (PS3.3 C.11.2.1). */
+export const hasWindow = (instance) =>
+  /^MONOCHROME/.test(instance.photometricInterpretation || "MONOCHROME2");
+
+/** The window an image brings, or `null`. */
+function ownWindow({ windowCenter: center, windowWidth: width }) {
+  return center === null || width === null || width < NARROWEST ? null : { center, width };
+}
+
+/** Keep a drag's values to what an eye can tell: about a thousandth of the width. */
+function rounded(value, width) {
+  const digits = width >= 100 ? 1 : width >= 10 ? 2 : 4;
+  return Number(value.toFixed(digits));
+}
