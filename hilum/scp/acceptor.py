@@ -24,7 +24,7 @@ from hilum.scp.negotiation import (
     read_pdu,
     read_user_information,
 )
-from hilum.scp.upper_layer import AbortReason, PduType, PeerAborted, ProtocolViolation
+from hilum.scp.upper_layer import PduType
 from hilum.scp.wire import AssociationLost, Wire
 
 log = structlog.get_logger(__name__)
@@ -91,14 +91,7 @@ def accept(
         said to the peer about it, that has been said.
     """
     wire.allow(total_seconds=limits.acse_seconds)
-    pdu_type, data = read_pdu(wire)
-    if pdu_type == PduType.ABORT:
-        raise PeerAborted("the peer aborted before it asked for anything")
-    if pdu_type != PduType.ASSOCIATE_RQ:
-        raise ProtocolViolation(
-            f"a PDU of type {pdu_type:#04x} in place of an association request",
-            AbortReason.UNEXPECTED_PDU,
-        )
+    _, data = read_pdu(wire, PduType.ASSOCIATE_RQ)
     with decoding("association request"):
         pdu = A_ASSOCIATE_RQ()
         pdu.decode(data)
@@ -163,7 +156,7 @@ def _reject(wire: Wire, rejection: Rejection) -> None:
     primitive = A_ASSOCIATE()
     primitive.result, primitive.result_source, primitive.diagnostic = rejection.value
     wire.write(A_ASSOCIATE_RJ(primitive).encode())
-    wire.await_close(_REJECTION_LINGER_SECONDS)
+    wire.hang_up(_REJECTION_LINGER_SECONDS)
 
 
 def _answer(request: Any, negotiated: Negotiated, information: UserInformation) -> bytes:

@@ -227,7 +227,7 @@ class Association:
         with suppress(AssociationLost):
             self._wire.allow(_LINGER_SECONDS)
             self._wire.write(abort_pdu(source, reason or AbortReason.NOT_SPECIFIED))
-            self._wire.await_close(_LINGER_SECONDS)
+            self._wire.hang_up(_LINGER_SECONDS)
         self._wire.close()
 
     def interrupt(self) -> None:

@@ -16,6 +16,7 @@ from hilum.scp.delivery import Delivery
 from hilum.scp.requestor import associate
 from hilum.scp.send import Outgoing
 from hilum.scp.status import SUCCESS, is_warning
+from hilum.scp.wire import AssociationLost
 
 _UNCOMPRESSED: Final = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2")
 
@@ -60,11 +61,12 @@ def echo(peer: Peer, ae_title: str, limits: TimeLimits | None = None) -> Echo:
     association = associate(
         peer, ae_title, [Proposal(VERIFICATION, _UNCOMPRESSED)], limits or TimeLimits()
     )
+    context = next(iter(association.contexts.values()), None)
+    if context is None:
+        association.release()
+        raise PeerUnreachable(f"{peer} does not accept the Verification SOP Class")
+    start = time.monotonic()
     try:
-        context = next(iter(association.contexts.values()), None)
-        if context is None:
-            raise PeerUnreachable(f"{peer} does not accept the Verification SOP Class")
-        start = time.monotonic()
         response = association.request(
             context,
             Command(
@@ -73,10 +75,10 @@ def echo(peer: Peer, ae_title: str, limits: TimeLimits | None = None) -> Echo:
                 affected_sop_class_uid=VERIFICATION,
             ),
         )
-        seconds = time.monotonic() - start
-    except PeerUnreachable:
+    except AssociationLost:
         association.abort()
         raise
+    seconds = time.monotonic() - start
     association.release()
     return Echo(
         status=response.status or 0,

@@ -21,7 +21,13 @@ from pynetdicom.pdu_primitives import (
 
 from hilum.imaging.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from hilum.scp.contexts import Roles
-from hilum.scp.upper_layer import ProtocolViolation, read_pdu_header
+from hilum.scp.upper_layer import (
+    AbortReason,
+    PduType,
+    PeerAborted,
+    ProtocolViolation,
+    read_pdu_header,
+)
 from hilum.scp.wire import Wire
 
 APPLICATION_CONTEXT_NAME: Final = "1.2.840.10008.3.1.1.1"
@@ -62,18 +68,29 @@ def decoding(what: str) -> Iterator[None]:
         raise ProtocolViolation(f"a malformed {what}: {error}") from error
 
 
-def read_pdu(wire: Wire) -> tuple[int, bytes]:
+def read_pdu(wire: Wire, *expected: PduType) -> tuple[PduType, bytes]:
     """Return type and bytes, header included, of the next PDU of a negotiation.
 
     Raises
     ------
+    PeerAborted
+        It is an A-ABORT.
     ProtocolViolation
-        It is longer than any such PDU could be.
+        It is not one of those `expected`, or longer than any of them could be.
     """
-    pdu_type, length = read_pdu_header(wire)
+    number, length = read_pdu_header(wire)
+    if number not in set(PduType):
+        raise ProtocolViolation(f"unknown PDU type {number:#04x}", AbortReason.UNRECOGNIZED_PDU)
+    pdu_type = PduType(number)
+    if pdu_type == PduType.ABORT:
+        raise PeerAborted("the peer aborted during negotiation")
+    if pdu_type not in expected:
+        raise ProtocolViolation(
+            f"an {pdu_type.name} PDU during negotiation", AbortReason.UNEXPECTED_PDU
+        )
     if length > _LONGEST_PDU_BYTES:
-        raise ProtocolViolation(f"a PDU of type {pdu_type:#04x} with {length} bytes")
-    return pdu_type, struct.pack(">BxL", pdu_type, length) + wire.read(length)
+        raise ProtocolViolation(f"an {pdu_type.name} PDU of {length} bytes")
+    return pdu_type, struct.pack(">BxL", number, length) + wire.read(length)
 
 
 def read_user_information(items: Sequence[Any]) -> UserInformation:

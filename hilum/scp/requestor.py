@@ -20,7 +20,7 @@ from hilum.scp.negotiation import (
     read_pdu,
     read_user_information,
 )
-from hilum.scp.upper_layer import AbortReason, PduType, PeerAborted, ProtocolViolation, abort_pdu
+from hilum.scp.upper_layer import PduType, ProtocolViolation, abort_pdu
 from hilum.scp.wire import AssociationLost, Wire
 
 #: What comes back on an association of ours is responses: short.
@@ -68,7 +68,7 @@ def _negotiate(
     wire.allow(limits.acse_seconds, limits.acse_seconds)
     proposed = {2 * index + 1: proposal for index, proposal in enumerate(proposals)}
     wire.write(_request(peer, calling_ae_title, proposed).encode())
-    pdu_type, data = read_pdu(wire)
+    pdu_type, data = read_pdu(wire, PduType.ASSOCIATE_AC, PduType.ASSOCIATE_RJ)
     if pdu_type == PduType.ASSOCIATE_RJ:
         with decoding("rejection"):
             rejection = A_ASSOCIATE_RJ()
@@ -76,12 +76,6 @@ def _negotiate(
             numbers = f"{rejection.result}/{rejection.source}/{rejection.reason_diagnostic}"
             reason = f"{rejection.result_str}, {rejection.reason_str} ({numbers})"
         raise PeerUnreachable(f"{peer} rejected the association: {reason}")
-    if pdu_type == PduType.ABORT:
-        raise PeerAborted("the peer aborted in place of an answer")
-    if pdu_type != PduType.ASSOCIATE_AC:
-        raise ProtocolViolation(
-            f"a PDU of type {pdu_type:#04x} in place of an answer", AbortReason.UNEXPECTED_PDU
-        )
     with decoding("association answer"):
         pdu = A_ASSOCIATE_AC()
         pdu.decode(data)

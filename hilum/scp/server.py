@@ -24,6 +24,8 @@ log = structlog.get_logger(__name__)
 
 _BACKLOG: Final = 512
 _POLL_SECONDS: Final = 0.05
+#: How long the listening thread may take to notice that the node stops.
+_ACCEPT_SECONDS: Final = 0.25
 #: When the node stops, who has asked for nothing this long is not kept waiting for.
 _IDLE_SECONDS: Final = 1.0
 _ABORT_LINGER_SECONDS: Final = 2.0
@@ -35,7 +37,7 @@ class Server:
     Parameters
     ----------
     host, port
-        Where to listen; port 0 takes a free one, see `port`.
+        Where to listen; port 0 takes a free one.
     admission
         Whom to let in.
     services
@@ -52,24 +54,17 @@ class Server:
         services: Services,
         maximum_associations: int = 1000,
     ) -> None:
-        self._address = (host, port)
+        self._host = host
+        self.port = port
+        """Where connections are taken, once started."""
         self._admission = admission
         self._services = services
         self._maximum_associations = maximum_associations
-        self._listener: socket.socket | None = None
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
         self._connections: set[Wire] = set()
         self._sessions: set[Session] = set()
         self._stopping = False
-
-    @property
-    def port(self) -> int:
-        """The port that is listened on, once started."""
-        if self._listener is None:
-            return self._address[1]
-        port: int = self._listener.getsockname()[1]
-        return port
 
     @property
     def associations(self) -> int:
@@ -89,21 +84,26 @@ class Server:
         Invalid
             The address cannot be listened on.
         """
-        host, port = self._address
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
         try:
-            self._listener = socket.create_server((host, port), family=family, backlog=_BACKLOG)
+            listener = socket.create_server(
+                (self._host, self.port), family=family, backlog=_BACKLOG
+            )
         except OSError as error:
             raise Invalid(
-                f"cannot listen for DICOM on {host}:{port}: {error.strerror or error}"
+                f"cannot listen for DICOM on {self._host}:{self.port}: {error.strerror or error}"
             ) from error
-        self._listener.settimeout(_POLL_SECONDS * 10)
+        listener.settimeout(_ACCEPT_SECONDS)
+        self.port = listener.getsockname()[1]
         self._thread = threading.Thread(
-            target=self._listen, args=(self._listener,), name="dicom-listener", daemon=True
+            target=self._listen, args=(listener,), name="dicom-listener", daemon=True
         )
         self._thread.start()
         log.info(
-            "listening for DICOM", ae_title=self._admission.ae_title, host=host, port=self.port
+            "listening for DICOM",
+            ae_title=self._admission.ae_title,
+            host=self._host,
+            port=self.port,
         )
 
     def stop(self, drain_seconds: float = 10.0) -> None:
@@ -142,7 +142,7 @@ class Server:
                 except TimeoutError:
                     continue
                 except OSError as error:
-                    # Out of descriptors, or the connection went before it was taken.
+                    # No descriptor left, or the connection went before it was taken.
                     log.warning("connection not taken", reason=error.strerror)
                     time.sleep(_POLL_SECONDS)
                     continue
@@ -173,7 +173,7 @@ class Server:
             log.warning("no association", address=address, reason=str(violation))
             try:
                 wire.write(abort_pdu(2, violation.reason))
-                wire.await_close(_ABORT_LINGER_SECONDS)
+                wire.hang_up(_ABORT_LINGER_SECONDS)
             except AssociationLost as loss:
                 log.debug("connection lost", address=address, reason=str(loss))
         except AssociationLost as loss:

@@ -7,6 +7,7 @@ set goes from the socket to the spool without being assembled, however large it 
 import select
 import socket
 import time
+from contextlib import suppress
 from typing import ClassVar, Final
 
 from hilum.core.errors import PeerUnreachable
@@ -125,24 +126,25 @@ class Wire:
 
     def interrupt(self) -> None:
         """Make a read under way in another thread end; writing stays possible."""
-        try:
+        with suppress(OSError):  # already gone: nobody is reading
             self._socket.shutdown(socket.SHUT_RD)
-        except OSError:
-            return  # already gone: nobody is reading
 
-    def await_close(self, seconds: float) -> None:
-        """Discard what still comes until the peer has closed, or `seconds` are over.
+    def hang_up(self, seconds: float) -> None:
+        """Say that nothing more will be written, and wait for the peer to close.
 
         Closing at once could destroy the last PDU on its way: a kernel that holds unread
         data resets the connection (PS3.8 9.2, Sta13).
         """
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_WR)
+        self.await_close(seconds)
+
+    def await_close(self, seconds: float) -> None:
+        """Discard what still comes until the peer has closed, or `seconds` are over."""
         self.allow(each_seconds=seconds, total_seconds=seconds)
-        try:
+        with suppress(AssociationLost):
             while True:
-                self._start = self._end
                 self._fill()
-        except AssociationLost:
-            return
 
     def close(self) -> None:
         """Close the connection; harmless if it is closed."""
