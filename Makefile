@@ -33,7 +33,7 @@ check: $(VENV)/.ready-to-test
 
 bench: $(VENV)/.ready-to-test
 	@sh scripts/setup-debian.sh bench
-	$(BIN)/python scripts/bench/ingest.py $(BENCH_ARGS)
+	$(BIN)/python -m scripts.bench.ingest $(BENCH_ARGS)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
