@@ -23,7 +23,7 @@ class AccessLog(AbstractAccessLogger):
         route = route_name(request)
         quiet = route.startswith(_PROBES) and response.status < 400
         uids = {}
-        if response.status < 400 and isinstance(request, web.Request):
+        if route.startswith("/api/") and response.status < 400 and isinstance(request, web.Request):
             # Only now it is known to be a UID, and no name that somebody typed.
             uids = {key: request.match_info[key] for key in _UIDS if key in request.match_info}
         (log.debug if quiet else log.info)(

@@ -11,6 +11,7 @@ from hilum.http.frames import Frames
 from hilum.http.health import Check, Health, Probe
 from hilum.http.metrics import Metrics
 from hilum.http.pages import Pages, add_security_headers
+from hilum.http.routes import note_route
 from hilum.http.studies import Studies
 from hilum.http.upload import Uploads
 from hilum.services.ingest import Ingest
@@ -43,7 +44,7 @@ def make_app(services: Services) -> web.Application:
     health = Health(checks, services.about)
     uploads = Uploads(services.ingest, services.retrieve)
     app = web.Application(
-        middlewares=[services.metrics.middleware(), translate_errors],
+        middlewares=[note_route, services.metrics.middleware(), translate_errors],
         client_max_size=_BODY_BYTES,
     )
     app.add_routes(

@@ -43,6 +43,8 @@ _CODES: Final = {
     415: "unsupported",
 }
 _RETRY_AFTER_SECONDS: Final = 5
+#: As nginx logs it: the client closed the connection before it had an answer.
+_CLIENT_GONE: Final = 499
 #: Paths where people and browsers ask, not programs: aiohttp's plain answers do there.
 _PAGES: Final = ("/", "/static/", "/favicon.ico")
 
@@ -73,7 +75,9 @@ async def translate_errors(request: web.Request, handler: Handler) -> web.Stream
             raise
         return _refusal(error)
     except ConnectionError:
-        raise  # the client has gone: there is nobody to answer
+        return web.Response(status=_CLIENT_GONE)  # seen by the log alone
+    except web.RequestPayloadError:
+        return failure(400, "malformed-body", "the body is not what its headers announce")
     except Exception:
         log.exception("http_fault", route=route_name(request))
         return failure(500, "internal", "the node failed to answer; its log says why")

@@ -4,6 +4,7 @@ Other rooms do not know of Prometheus. The composition root hands in functions t
 their counts, and they are called when somebody asks.
 """
 
+import asyncio
 from collections.abc import Callable, Iterable
 from time import perf_counter
 from typing import Final
@@ -82,7 +83,9 @@ class Metrics:
 
     async def _show(self, _request: web.Request) -> web.Response:
         headers = {"Content-Type": CONTENT_TYPE_LATEST, "Cache-Control": "no-store"}
-        return web.Response(body=generate_latest(self.registry), headers=headers)
+        # In a thread: what the functions read may lie on a disk.
+        text = await asyncio.to_thread(generate_latest, self.registry)
+        return web.Response(body=text, headers=headers)
 
 
 class _Read(Collector):

@@ -1,15 +1,31 @@
-"""What logs and metrics call a request: its route, never its path or query."""
+"""What logs and metrics call a request: its route, never its path or query.
+
+Paths and queries hold what a user typed, which may be a patient's name; the pattern of a
+route does not, and there are only as many patterns as there are routes.
+"""
+
+from typing import Final
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
+
+_NAME: Final = web.RequestKey("route", str)
+_UNROUTED: Final = "(none)"
+
+
+@web.middleware
+async def note_route(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Note which route a request matched; the outermost middleware."""
+    resource = request.match_info.route.resource
+    if resource is not None:
+        request[_NAME] = resource.canonical
+    return await handler(request)
 
 
 def route_name(request: web.BaseRequest) -> str:
-    """Return the pattern of the route `request` matched, ``(none)`` without one.
+    """Return the pattern of the route, ``(none)`` where there is none.
 
-    Paths and queries hold what a user typed, which may be a patient's name; a pattern
-    does not, and there are only as many as there are routes.
+    So it is for unknown paths, and for requests that are no HTTP and never got that far.
     """
-    resource = None
-    if isinstance(request, web.Request):
-        resource = request.match_info.route.resource
-    return resource.canonical if resource is not None else "(none)"
+    name: str = request.get(_NAME, _UNROUTED)
+    return name

@@ -44,11 +44,11 @@ class HttpNode:
 
     @property
     def spooled(self) -> list[Path]:
-        return [path for path in (self.data_dir / "spool").iterdir() if path.suffix != ".lock"]
+        return [path for path in (self.data_dir / "spool").iterdir() if path.name != ".lock"]
 
     async def upload(self, *files: tuple[str, bytes], **fields: str) -> aiohttp.ClientResponse:
         """Post files the way a browser does."""
-        form = aiohttp.FormData()
+        form = aiohttp.FormData(quote_fields=False)  # names as browsers write them
         for name, content in files:
             form.add_field("file", content, filename=name, content_type="application/octet-stream")
         for name, value in fields.items():
