@@ -17,6 +17,9 @@ _WILDCARD_VRS: Final = frozenset({"AE", "CS", "LO", "LT", "SH", "ST", "UC", "UR"
 _INTEGER_VRS: Final = frozenset({"IS", "US", "SS", "UL", "SL", "UV", "SV"})
 _FLOAT_VRS: Final = frozenset({"DS", "FL", "FD"})
 _LARGEST_INTEGER: Final = 2**63 - 1
+#: Longer than any name, description or UID that is searched for, and short enough for a
+#: regular expression.
+_LONGEST_KEY: Final = 4096
 
 
 def matching_of(keyword: str, values: Sequence[str], *, fuzzy: bool = False) -> Matching | None:
@@ -35,7 +38,8 @@ def matching_of(keyword: str, values: Sequence[str], *, fuzzy: bool = False) -> 
     Raises
     ------
     Invalid
-        A value does not fit the VR: a wildcard in a date, a range of numbers.
+        A value does not fit the VR: a wildcard in a date, a range of numbers. Or it is
+        longer than anything that could be searched for.
 
     Notes
     -----
@@ -50,6 +54,8 @@ def matching_of(keyword: str, values: Sequence[str], *, fuzzy: bool = False) -> 
             continue
         if not text.strip("*"):
             return None
+        if len(text) > _LONGEST_KEY:
+            raise Invalid(f"{keyword}: a key of {len(text)} characters")
         matching = _single(keyword, vr, text, fuzzy=fuzzy)
         if matching is None:
             return None

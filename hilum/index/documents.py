@@ -8,11 +8,14 @@ ids of what contains it. `order` is a string that sorts entities as people count
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 from functools import cache
 from typing import Any, Final
 
+import bson
 from bson.binary import Binary
+from bson.errors import BSONError
 
 from hilum.core.instance import Attributes, Blob, Identity, Instance, PixelData
 from hilum.core.levels import STORED_KEYWORDS, Level, json_tag
@@ -60,6 +63,8 @@ _PLAIN: Final[dict[Level, tuple[str, ...]]] = {
 #: Searched by words in the web page's list, beside the names.
 TEXT_KEYWORDS: Final = ("PatientID", "AccessionNumber", "StudyDescription")
 _ORDERED_BY: Final = {Level.SERIES: "SeriesNumber", Level.IMAGE: "InstanceNumber"}
+#: Far above what any index attribute is meant to hold, far below MongoDB's 16 MB a document.
+_LARGEST_ELEMENT_BYTES: Final = 256_000
 _LARGEST_NUMBER: Final = 2**31
 
 
@@ -110,6 +115,24 @@ def instance_document(instance: Instance) -> dict[str, Any]:
         "attributes": attributes,
         "search": _search_fields(attributes),
     }
+
+
+def representable(instance: Instance) -> Instance:
+    """Return `instance` without the attributes that MongoDB cannot keep.
+
+    What identifies it and where its pixels are stays: it can still be found and fetched.
+    """
+    attributes = {
+        tag: element for tag, element in instance.header.attributes.items() if _can_be_kept(element)
+    }
+    return replace(instance, header=replace(instance.header, attributes=attributes))
+
+
+def _can_be_kept(element: dict[str, Any]) -> bool:
+    try:
+        return len(bson.encode(element)) <= _LARGEST_ELEMENT_BYTES
+    except (BSONError, OverflowError, UnicodeEncodeError):
+        return False
 
 
 def blob_document(blob: Blob) -> dict[str, Any]:

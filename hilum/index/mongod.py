@@ -25,12 +25,14 @@ import structlog
 from hilum.core.errors import Conflict, IndexUnavailable, Invalid
 from hilum.index.database import Database
 
-_log = structlog.get_logger(__name__)
+log = structlog.get_logger(__name__)
 
 #: Bytes of a path in a unix socket's address on Linux, without the NUL at its end.
 _LONGEST_SOCKET_PATH: Final = 107
 _LARGEST_LOG_BYTES: Final = 10_000_000
 _STOP_SECONDS: Final = 20.0
+_GLANCE_SECONDS: Final = 0.02
+_SHORTEST_PAUSE_SECONDS: Final = 0.2
 _LONGEST_PAUSE_SECONDS: Final = 10.0
 
 #: Little memory, no diagnostic data, small journal files: it shares the machine.
@@ -131,24 +133,25 @@ class EmbeddedMongod:
         return self.uri
 
     async def watch(self) -> None:
-        """Start the process again whenever it ends by itself; runs until `stop`.
+        """Start the process again whenever it ends by itself; runs until cancelled or `stop`.
 
-        A pause before each new start grows while starts fail.
+        A pause before each new start grows while starts fail. Cancel it before `stop`.
         """
-        pause = 0.5
+        pause = _SHORTEST_PAUSE_SECONDS
         while not self._stopping and self._process is not None:
             code = await self._process.wait()
             if self._stopping:
                 return
-            _log.error("mongod ended by itself", exit_code=code, log=str(self._log_path))
+            log.error("mongod ended by itself", exit_code=code, log=str(self._log_path))
             await asyncio.sleep(pause)
+            if self._stopping:
+                return
             try:
-                if not self._stopping:
-                    await self._launch()
-                pause = 0.5
+                await self._launch()
+                pause = _SHORTEST_PAUSE_SECONDS
             except IndexUnavailable as error:
                 pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
-                _log.error("mongod does not come back", reason=str(error), retry_seconds=pause)
+                log.warning("mongod does not come back", reason=str(error), retry_seconds=pause)
 
     async def stop(self) -> None:
         """Stop the process cleanly and let go of the folder. Idempotent."""
@@ -187,20 +190,35 @@ class EmbeddedMongod:
 
         The kernel has told it to stop when its node died; it may still be at it.
         """
-        pid = self._pid_in_folder()
-        if pid is None:
+        if not self._is_in_use():
             return
-        _log.warning("waiting for the mongod of an earlier node to end", pid=pid)
+        log.warning("waiting for the mongod of an earlier node to end", folder=str(self._folder))
         for end_signal in (signal.SIGTERM, signal.SIGKILL):
-            with suppress(ProcessLookupError):
-                os.kill(pid, end_signal)
-            for _ in range(int(_STOP_SECONDS / 0.05)):
-                if self._pid_in_folder() != pid:
+            told = None
+            for _ in range(int(_STOP_SECONDS / _GLANCE_SECONDS)):
+                # While it starts and while it stops it locks the folder but names no process.
+                pid = self._pid_in_folder()
+                if pid is not None and pid != told:
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, end_signal)
+                    told = pid
+                await asyncio.sleep(_GLANCE_SECONDS)
+                if not self._is_in_use():
                     return
-                await asyncio.sleep(0.05)
+
+    def _is_in_use(self) -> bool:
+        """Return whether a `mongod` runs on the folder: it locks a file as long as it lives."""
+        try:
+            with (self._folder / "mongod.lock").open("r+") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
 
     def _pid_in_folder(self) -> int | None:
-        """Return the process that runs on the folder, going by the lock file of its own."""
+        """Return the process that locks the folder; None if it no longer says so itself."""
         try:
             pid = int((self._folder / "mongod.lock").read_text())
             command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
@@ -213,7 +231,7 @@ class EmbeddedMongod:
         binary = self._runnable(self._binary or find_mongod())
         socket = self._socket
         socket.unlink(missing_ok=True)
-        with self._open_log() as log:
+        with self._open_log() as output:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-I",
@@ -227,13 +245,13 @@ class EmbeddedMongod:
                 str(socket),
                 *_OPTIONS,
                 stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+                stdout=output,
+                stderr=output,
                 # A Ctrl-C in the terminal is for the node, which stops it in its turn.
                 start_new_session=True,
             )
         await self._answering(self._process)
-        _log.info("mongod started", pid=self._process.pid, folder=str(self._folder))
+        log.info("mongod started", pid=self._process.pid, folder=str(self._folder))
 
     async def _answering(self, process: asyncio.subprocess.Process) -> None:
         database = Database(self.uri, timeout_seconds=1.0)
@@ -244,7 +262,7 @@ class EmbeddedMongod:
                         with suppress(IndexUnavailable):
                             await database.ping()
                             return
-                    await asyncio.sleep(0.02)
+                    await asyncio.sleep(_GLANCE_SECONDS)
         except TimeoutError:
             await _end(process)
             raise IndexUnavailable(

@@ -45,7 +45,8 @@ async def _matching(database: Database, query: Query) -> AsyncGenerator[Match, N
                 "$group": {
                     "_id": "$patient",
                     "study": {"$first": "$_id"},
-                    "name": {"$first": "$search.PatientName"},
+                    # As an array it would sort by whichever group comes first, or is absent.
+                    "name": {"$first": {"$arrayElemAt": ["$search.PatientName", 0]}},
                     "id": {"$first": "$PatientID"},
                 }
             },

@@ -6,7 +6,7 @@ from datetime import datetime
 from functools import cached_property
 from itertools import accumulate
 
-from hilum.core.errors import NotFound
+from hilum.core.errors import NoPixelData, NotFound
 from hilum.core.instance import Attributes, Blob, Identity, PixelData
 
 
@@ -79,7 +79,11 @@ class StudyLayout:
         ------
         NotFound
             The study has no such frame.
+        NoPixelData
+            It has none at all.
         """
+        if not self.total:
+            raise NoPixelData(f"study {self.study_instance_uid} has no pixel data")
         if not 0 <= index < self.total:
             raise NotFound(f"study {self.study_instance_uid} has {self.total} frames, no {index}")
         position = bisect_right(self._ends, index)

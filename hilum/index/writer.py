@@ -7,12 +7,14 @@ no version is lost, and none becomes current by accident.
 """
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+import structlog
 from pymongo import UpdateOne
 from pymongo.errors import BulkWriteError
 
+from hilum.core.errors import Invalid
 from hilum.core.instance import Blob, Identity, Instance
 from hilum.core.levels import Level
 from hilum.index.database import Database, Document
@@ -20,12 +22,15 @@ from hilum.index.derive import derive_series, derive_studies
 from hilum.index.documents import (
     entity_update,
     instance_document,
+    representable,
     version_document,
 )
 from hilum.index.faults import translated
 
 if TYPE_CHECKING:
     from motor.motor_asyncio import AsyncIOMotorCollection
+
+log = structlog.get_logger(__name__)
 
 _DUPLICATE_KEY: Final = 11000
 
@@ -83,7 +88,7 @@ class Writer:
         Raises
         ------
         Invalid
-            A document is too large for MongoDB.
+            An instance cannot be kept even without the attributes that are at fault.
         IndexUnavailable
             MongoDB does not answer. Part of the batch may be written.
 
@@ -92,7 +97,21 @@ class Writer:
         Journaled when it returns. Idempotent: a batch may be written again, in whole or in
         part, after any fault. A replay must do so even for instances that are current
         already: the fault may lie between an instance and the counts of its study.
+
+        An attribute that MongoDB cannot keep, such as a comment of megabytes, is left out
+        of the index rather than its instance.
         """
+        try:
+            lost = await self._write(batch)
+        except Invalid:
+            log.warning("attributes that cannot be indexed are left out", instances=len(batch))
+            lost = await self._write(
+                [replace(write, instance=representable(write.instance)) for write in batch]
+            )
+        return [batch[position] for position in sorted(lost)]
+
+    async def _write(self, batch: Sequence[Write]) -> set[int]:
+        """Write a batch; return the positions of those that did not apply."""
         with translated():
             lost = await self._write_instances(batch)
             written = [
@@ -104,7 +123,7 @@ class Writer:
             await derive_series(self._database, {_identity(each).series for each in written})
             await self._merge(Level.STUDY, written)
             await derive_studies(self._database, {_identity(each).study for each in written})
-        return [batch[position] for position in sorted(lost)]
+        return lost
 
     async def _write_instances(self, batch: Sequence[Write]) -> set[int]:
         """Write the instances; return the positions of those that did not apply."""

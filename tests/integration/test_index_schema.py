@@ -1,0 +1,66 @@
+"""The schema: made once, whoever starts first, and never taken for another version's."""
+
+import asyncio
+
+import pytest
+
+from hilum.core.errors import Invalid
+from hilum.index import schema
+from hilum.index.database import Database
+
+
+async def test_nodes_may_start_at_once_and_again(mongodb_uri: str, database: Database) -> None:
+    await database.raw.client.drop_database(database.raw.name)
+    nodes = [Database.connect(mongodb_uri, database.raw.name) for _ in range(4)]
+    await asyncio.gather(*(node.ensure_schema() for node in nodes))
+    await nodes[0].ensure_schema()
+    meta = await database.raw["meta"].find_one({"_id": "schema"})
+    assert meta == {"_id": "schema", "version": schema.VERSION}
+    for collection, indexes in schema.INDEXES.items():
+        existing = await database.raw[collection].index_information()
+        assert {index.document["name"] for index in indexes} | {"_id_"} == set(existing)
+    assert "frames" in await database.raw.list_collection_names()
+    for node in nodes:
+        node.close()
+
+
+async def test_an_index_of_a_newer_version_is_refused(database: Database) -> None:
+    await database.raw["meta"].update_one(
+        {"_id": "schema"}, {"$set": {"version": schema.VERSION + 1}}
+    )
+    with pytest.raises(Invalid, match=f"schema version {schema.VERSION + 1}"):
+        await database.ensure_schema()
+
+
+async def test_an_older_index_is_migrated_step_by_step(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[int] = []
+
+    def step(older: int):  # type: ignore[no-untyped-def]
+        async def migrate(_: object) -> None:
+            steps.append(older)
+
+        return migrate
+
+    await database.raw["meta"].update_one({"_id": "schema"}, {"$set": {"version": 1}})
+    monkeypatch.setattr(schema, "VERSION", 3)
+    monkeypatch.setattr(schema, "_MIGRATIONS", {1: step(1), 2: step(2)})
+    await database.ensure_schema()
+    await database.ensure_schema()
+    assert steps == [1, 2]
+    meta = await database.raw["meta"].find_one({"_id": "schema"})
+    assert meta == {"_id": "schema", "version": 3}
+
+
+async def test_an_older_view_is_redefined(database: Database) -> None:
+    await database.raw.command("collMod", "frames", viewOn="instances", pipeline=[])
+    await database.ensure_schema()
+    [view] = await (await database.raw.list_collections(filter={"name": "frames"})).to_list(1)
+    assert view["options"]["pipeline"] == schema.FRAMES_PIPELINE
+
+
+@pytest.mark.parametrize("uri", ["mongodb://", "http://localhost", "mongodb://host:port"])
+async def test_a_wrong_uri_is_invalid(uri: str) -> None:
+    with pytest.raises(Invalid, match="MongoDB URI"):
+        Database.connect(uri)

@@ -1,0 +1,301 @@
+"""The bulk writer: what batches, replays and rivals leave in the index."""
+
+import asyncio
+import sys
+
+import pytest
+from pymongo import MongoClient
+
+from hilum.core.errors import Invalid
+from hilum.core.levels import Level, json_tag
+from hilum.core.query import Condition, Exact, Query
+from hilum.index import derive
+from hilum.index.catalogue import Catalogue
+from hilum.index.database import Database, Document
+from hilum.index.stored import Match
+from hilum.index.writer import Write, Writer
+from tests.integration.objects import blob, instance
+
+
+async def study_of(catalogue: Catalogue, uid: str = "1.2.1") -> Match:
+    query = Query(Level.STUDY, (Condition("StudyInstanceUID", Exact(uid)),))
+    [match] = [each async for each in catalogue.find(query)]
+    return match
+
+
+def value(match: Match, keyword: str) -> object:
+    values = match.attributes[json_tag(keyword)].get("Value")
+    return values if keyword.endswith("InStudy") else values and values[0]
+
+
+async def test_counts_and_lists_follow_what_is_stored(writer: Writer, catalogue: Catalogue) -> None:
+    ct, sr = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.88.11"
+    await writer.write(
+        [
+            *(Write(instance(f"1.{n}", series="1.1", Modality="CT", frames=3)) for n in range(4)),
+            Write(instance("2.1", series="1.2", Modality="SR", frames=0, sop_class=sr)),
+        ]
+    )
+    await writer.write([Write(instance("3.1", series="1.3", Modality="CT", frames=1))])
+    match = await study_of(catalogue)
+    assert value(match, "ModalitiesInStudy") == ["CT", "SR"]
+    assert value(match, "SOPClassesInStudy") == [ct, sr]
+    assert value(match, "NumberOfStudyRelatedSeries") == 3
+    assert value(match, "NumberOfStudyRelatedInstances") == 6
+    assert match.frame_count == 13
+    statistics = await catalogue.statistics()
+    assert (statistics.patients, statistics.studies, statistics.series) == (1, 1, 3)
+    assert (statistics.instances, statistics.frames) == (6, 13)
+    assert statistics.size_bytes == match.size_bytes == 6 * len("1.1")
+
+
+async def test_a_replay_changes_nothing_but_revisions(writer: Writer, database: Database) -> None:
+    batch = [Write(instance(f"1.{n}", PatientName="A^B", SeriesNumber=1)) for n in range(5)]
+
+    async def everything() -> list[object]:
+        return [
+            [
+                {key: found for key, found in document.items() if key != "revision"}
+                async for document in database.raw[name].find().sort("_id", 1)
+            ]
+            for name in ("studies", "series", "instances")
+        ]
+
+    assert await writer.write(batch) == []
+    before = await everything()
+    assert await writer.write(batch) == []
+    assert await writer.write(batch[2:]) == []
+    assert await everything() == before
+
+
+async def test_a_replay_makes_good_what_a_crash_left_undone(
+    writer: Writer, catalogue: Catalogue, database: Database
+) -> None:
+    batch = [Write(instance(f"1.{n}", Modality="CT")) for n in range(5)]
+    await writer.write(batch[:2])
+    # As if the writer had died after the instances: they are there, the counts are not.
+    await writer._write_instances(batch)
+    assert value(await study_of(catalogue), "NumberOfStudyRelatedInstances") == 2
+    assert set(await writer.current([w.instance.header.identity.instance for w in batch])) == {
+        w.instance.header.identity.instance for w in batch
+    }
+    await writer.write(batch)
+    assert value(await study_of(catalogue), "NumberOfStudyRelatedInstances") == 5
+
+
+async def test_a_poorer_object_blanks_nothing(writer: Writer, catalogue: Catalogue) -> None:
+    await writer.write(
+        [Write(instance("1.1", PatientName="A^B", StudyDescription="Head", StudyDate="20240101"))]
+    )
+    await writer.write([Write(instance("1.2", PatientName="", StudyDate="20240102"))])
+    match = await study_of(catalogue)
+    assert value(match, "PatientName") == {"Alphabetic": "A^B"}
+    assert value(match, "StudyDescription") == "Head"
+    assert value(match, "StudyDate") == "20240102"
+
+
+async def test_a_superseded_version_is_kept(writer: Writer, database: Database) -> None:
+    old, new = (instance("1.1", content=text, minute=n) for n, text in enumerate(("one", "two!")))
+    await writer.write([Write(old)])
+    replacement = Write(new, supersedes=old.blob)
+    for _ in range(2):  # The second time as a replay.
+        assert await writer.write([replacement]) == []
+        document = await database.instances.find_one({})
+        assert document is not None
+        assert document["blob"] == {"digest": new.blob.digest, "size": 4}
+        assert [(v["digest"], v["size"]) for v in document["versions"]] == [(old.blob.digest, 3)]
+        assert document["versions"][0]["received_at"] == old.origin.received_at
+    # And back again: each version is named once.
+    assert await writer.write([Write(old, supersedes=new.blob)]) == []
+    document = await database.instances.find_one({})
+    assert document is not None
+    assert document["blob"]["digest"] == old.blob.digest
+    assert [v["digest"] for v in document["versions"]] == [new.blob.digest]
+
+
+async def test_a_version_kept_aside_leaves_the_current_one(
+    writer: Writer, database: Database
+) -> None:
+    old, new = (instance("1.1", content=text, PatientName=text) for text in ("one", "two"))
+    await writer.write([Write(old)])
+    for _ in range(2):
+        assert await writer.write([Write(new, supersedes=old.blob, keep_current=True)]) == []
+        document = await database.instances.find_one({})
+        assert document is not None
+        assert document["blob"]["digest"] == old.blob.digest
+        assert document["PatientName"] == "one"
+        assert [v["digest"] for v in document["versions"]] == [new.blob.digest]
+    study = await database.studies.find_one({})
+    assert study is not None
+    assert study["PatientName"] == "one"
+
+
+@pytest.mark.parametrize("keep", [False, True])
+async def test_a_write_against_a_version_no_longer_current_does_not_apply(
+    writer: Writer, database: Database, keep: bool
+) -> None:
+    one, two, three = (instance("1.1", content=text) for text in ("one", "two", "three"))
+    await writer.write([Write(one)])
+    await writer.write([Write(two, supersedes=one.blob)])
+    late = Write(three, supersedes=one.blob, keep_current=keep)
+    bystander = Write(instance("1.2"))
+    assert await writer.write([late, bystander]) == [late]
+    document = await database.instances.find_one({"SOPInstanceUID": "1.1"})
+    assert document is not None
+    assert document["blob"]["digest"] == two.blob.digest
+    assert three.blob.digest not in {v["digest"] for v in document["versions"]}
+    assert await database.instances.count_documents({}) == 2
+
+
+async def test_of_two_first_versions_one_applies_and_the_other_is_told(writer: Writer) -> None:
+    one, two = (Write(instance("1.1", content=text)) for text in ("one", "two"))
+    lost = await writer.write([one, two])
+    assert len(lost) == 1
+    current = await writer.current([one.instance.header.identity.instance])
+    winner = two if lost == [one] else one
+    assert list(current.values()) == [winner.instance.blob]
+
+
+async def test_values_that_look_like_expressions_are_values(
+    writer: Writer, database: Database
+) -> None:
+    one, two = (
+        instance("1.1", content=text, ImageComments="$blob.digest", source="$source")
+        for text in ("one", "two")
+    )
+    await writer.write([Write(one)])
+    await writer.write([Write(two, supersedes=one.blob)])
+    await writer.write([Write(one, supersedes=two.blob, keep_current=True)])
+    document = await database.instances.find_one({})
+    assert document is not None
+    assert document["source"] == "$source"
+    assert document["search"]["ImageComments"] == ["$blob.digest"]
+    assert {v["source"] for v in document["versions"]} == {"$source"}
+
+
+async def test_an_attribute_mongodb_cannot_keep_costs_the_attribute_alone(
+    writer: Writer, catalogue: Catalogue
+) -> None:
+    broken = instance("1.1", PatientName="A^B")
+    broken.header.attributes["00204000"] = {"vr": "LT", "Value": ["x" * 17_000_000]}
+    broken.header.attributes["00080080"] = {"vr": "LO", "Value": ["\ud800"]}
+    broken.header.attributes["00200013"] = {"vr": "IS", "Value": [2**70]}
+    assert await writer.write([Write(broken), Write(instance("1.2"))]) == []
+    match = await study_of(catalogue)
+    assert value(match, "PatientName") == {"Alphabetic": "A^B"}
+    assert value(match, "NumberOfStudyRelatedInstances") == 2
+
+
+async def test_an_instance_that_cannot_be_kept_at_all_is_invalid(writer: Writer) -> None:
+    hopeless = instance("1.1")
+    object.__setattr__(hopeless.origin, "source", "\ud800")
+    with pytest.raises(Invalid):
+        await writer.write([Write(hopeless)])
+
+
+async def test_rival_writers_lose_no_version(mongodb_uri: str, database: Database) -> None:
+    """Many senders of one instance, each with other bytes, each trying until it applied."""
+    rivals = [Database.connect(mongodb_uri, database.raw.name) for _ in range(4)]
+    identity = instance("1.1").header.identity.instance
+
+    async def send(rival: Database, content: str) -> None:
+        mine = instance("1.1", content=content)
+        writer = Writer(rival)
+        while True:
+            current = (await writer.current([identity])).get(identity)
+            if not await writer.write([Write(mine, supersedes=current)]):
+                return
+
+    contents = [f"version {n}" for n in range(16)]
+    await asyncio.gather(*(send(rivals[n % 4], text) for n, text in enumerate(contents)))
+    document = await database.instances.find_one({})
+    assert document is not None
+    versions = [document["blob"]["digest"], *(v["digest"] for v in document["versions"])]
+    assert sorted(versions) == sorted(blob(text).digest for text in contents)
+    for rival in rivals:
+        rival.close()
+
+
+async def test_rival_writers_of_one_study_agree_on_its_counts(
+    mongodb_uri: str, database: Database, catalogue: Catalogue
+) -> None:
+    """Three series shared out over six writers: all counts right, whoever came last."""
+    rivals = [Database.connect(mongodb_uri, database.raw.name) for _ in range(6)]
+    modalities = ["CT", "MR", "PT"]
+
+    async def send(number: int, rival: Database) -> None:
+        writer = Writer(rival)
+        for turn in range(12):
+            batch = [
+                Write(
+                    instance(
+                        f"{number}.{turn}.{n}",
+                        series=f"9.{n}",
+                        Modality=modalities[n],
+                        frames=2,
+                    )
+                )
+                for n in range(3)
+            ]
+            assert await writer.write(batch) == []
+
+    await asyncio.gather(*(send(number, rival) for number, rival in enumerate(rivals)))
+    match = await study_of(catalogue)
+    assert value(match, "NumberOfStudyRelatedInstances") == 6 * 12 * 3
+    assert value(match, "NumberOfStudyRelatedSeries") == 3
+    assert value(match, "ModalitiesInStudy") == modalities
+    assert match.frame_count == 2 * 6 * 12 * 3
+    for rival in rivals:
+        rival.close()
+
+
+async def test_writers_in_processes_of_their_own_agree_on_the_counts(
+    mongodb_uri: str, database: Database, catalogue: Catalogue
+) -> None:
+    program = f"""
+import asyncio, sys
+from hilum.index.database import Database
+from hilum.index.writer import Write, Writer
+from tests.integration.objects import instance
+
+async def main(number):
+    writer = Writer(Database.connect({mongodb_uri!r}, {database.raw.name!r}))
+    for turn in range(15):
+        batch = [instance(f"{{number}}.{{turn}}.{{n}}", series=f"9.{{n % 2}}", Modality="CT")
+                 for n in range(4)]
+        assert await writer.write([Write(each) for each in batch]) == []
+
+asyncio.run(main(sys.argv[1]))
+"""
+    processes = [
+        await asyncio.create_subprocess_exec(sys.executable, "-c", program, str(number))
+        for number in range(3)
+    ]
+    assert [await process.wait() for process in processes] == [0, 0, 0]
+    match = await study_of(catalogue)
+    assert value(match, "NumberOfStudyRelatedInstances") == 3 * 15 * 4
+    assert value(match, "NumberOfStudyRelatedSeries") == 2
+
+
+async def test_a_count_overtaken_by_a_rival_is_taken_anew(
+    writer: Writer,
+    database: Database,
+    catalogue: Catalogue,
+    mongodb_uri: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A rival's instance arrives between this writer's aggregation and its result."""
+    count = derive._series_fields
+    with MongoClient(mongodb_uri) as client:
+        rival = client[database.raw.name]
+
+        def overtaken(classes: list[Document]) -> Document:
+            if rival["instances"].count_documents({}) == 1:
+                document = rival["instances"].find_one() or {}
+                rival["instances"].insert_one({**document, "_id": "the rival's"})
+                rival["series"].update_one({}, {"$inc": {"revision": 1}})
+            return count(classes)
+
+        monkeypatch.setattr(derive, "_series_fields", overtaken)
+        await writer.write([Write(instance("1.1"))])
+    assert value(await study_of(catalogue), "NumberOfStudyRelatedInstances") == 2

