@@ -12,6 +12,9 @@ from typing import Final
 from pydicom.charset import convert_encodings, encode_string, python_encoding
 
 _FALLBACKS: Final = (("ISO_IR 100",), ("ISO_IR 192",))
+# ISO_IR 13 is read with Python's Shift JIS, which says more than the one byte a character
+# that the standard's JIS X 0201 does.
+_JIS_X_0201: Final = "shift_jis"
 # Code extensions start afresh behind these (PS3.5 6.1.2.5.3).
 _DELIMITERS: Final = re.compile(r"([\\^=\r\n\t\f])")
 
@@ -47,10 +50,10 @@ def choose(texts: Iterable[str], preferred: Sequence[str]) -> CharacterSet:
 
 def _encodes(codec: str, character: str) -> bool:
     try:
-        character.encode(codec)
+        encoded = character.encode(codec)
     except UnicodeEncodeError:
         return False
-    return True
+    return codec != _JIS_X_0201 or len(encoded) == 1
 
 
 def _in_ascii(text: str) -> bytes:

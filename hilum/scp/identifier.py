@@ -19,7 +19,7 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
-from hilum.core.errors import Invalid
+from hilum.core.errors import NotDicom
 from hilum.core.instance import Attributes
 from hilum.imaging.charset import quietly
 from hilum.scp.character_set import CharacterSet, choose
@@ -55,11 +55,11 @@ def decode(data: bytes, transfer_syntax: str) -> Dataset:
 
     Raises
     ------
-    Invalid
+    NotDicom
         There is none, or it is not encoded as negotiated.
     """
     if not data:
-        raise Invalid("a request without an identifier")
+        raise NotDicom("a request without an identifier")
     try:
         if transfer_syntax == DeflatedExplicitVRLittleEndian:
             data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, _INFLATED_LIMIT_BYTES)
@@ -72,7 +72,7 @@ def decode(data: bytes, transfer_syntax: str) -> Dataset:
             dataset.decode()
             return dataset
     except _DECODING_FAULTS as error:
-        raise Invalid("the identifier cannot be decoded") from error
+        raise NotDicom("the identifier cannot be decoded") from error
 
 
 def character_set_of(identifier: Dataset) -> list[str]:

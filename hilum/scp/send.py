@@ -86,6 +86,7 @@ def send(
             return association.store(context, command, file, size_bytes, meanwhile)
         with tempfile.TemporaryFile(prefix="hilum-") as rewritten:
             transcode(file, outgoing.transfer_syntax_uid, context.transfer_syntax, rewritten)
+            rewritten.flush()  # what reads it next does so by its descriptor
             offset = read_file_meta(FileReader(rewritten)).data_set_offset
             size_bytes = rewritten.seek(0, os.SEEK_END) - offset
             rewritten.seek(offset)

@@ -52,11 +52,13 @@ _STORE: Final = (
 )
 #: PS3.4 C.4.1.1.4.
 _FIND: Final = (
+    (NotDicom, CANNOT_UNDERSTAND),
     (Invalid, DATA_SET_MISMATCH),
     (Temporary, OUT_OF_RESOURCES),
 )
 #: PS3.4 C.4.2.1.5 and C.4.3.1.4.
 _RETRIEVE: Final = (
+    (NotDicom, CANNOT_UNDERSTAND),
     (Invalid, DATA_SET_MISMATCH),
     (UnknownPeer, MOVE_DESTINATION_UNKNOWN),
     (PeerUnreachable, CANNOT_PERFORM_SUBOPERATIONS),

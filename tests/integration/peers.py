@@ -69,12 +69,14 @@ def store_rq(
 def query_rq(field: int, sop_class_uid: str, message_id: int = 1, **more: Any) -> bytes:
     """Return a C-FIND, C-MOVE or C-GET request."""
     return command(
-        AffectedSOPClassUID=sop_class_uid,
-        CommandField=field,
-        MessageID=message_id,
-        Priority=0,
-        CommandDataSetType=1,
-        **more,
+        **{
+            "AffectedSOPClassUID": sop_class_uid,
+            "CommandField": field,
+            "MessageID": message_id,
+            "Priority": 0,
+            "CommandDataSetType": 1,
+            **more,
+        }
     )
 
 

@@ -103,7 +103,7 @@ def scp_node(
         search=Search(catalogue),
         retrieve=Retrieve(catalogue, store),
         crossing=crossing,
-        peers=peers or {},
+        peers={} if peers is None else peers,
         limits=limits or TimeLimits(),
     )
     server = Server("127.0.0.1", 0, Admission("HILUM", **admission), services, maximum_associations)
