@@ -1,6 +1,7 @@
 """The HTTP edge over real services: store, spool, MongoDB, helper processes, a TCP port."""
 
 import asyncio
+import io
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -50,7 +51,7 @@ class HttpNode:
         """Post files the way a browser does."""
         form = aiohttp.FormData(quote_fields=False)  # names as browsers write them
         for name, content in files:
-            form.add_field("file", content, filename=name, content_type="application/octet-stream")
+            form.add_field("file", io.BytesIO(content), filename=name)
         for name, value in fields.items():
             form.add_field(name, value)
         return await self.client.post("/api/dicom/upload", data=form)
