@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from hilum.imaging.description import Modality, Rescale, Voi, Window
 
 #: Pixels taken at a time: their 8-byte indices then stay in the processor's cache.
-_TILE_PIXELS: Final = 1 << 16
+_TILE_PIXELS: Final = 1 << 14
 _TABLES: Final = 128
 
 
@@ -94,9 +94,11 @@ def _table(dtype: str, modality: Modality, voi: Voi, inverse: bool) -> NDArray[n
 def _look_up(table: NDArray[np.uint8], stored: NDArray[Any]) -> NDArray[np.uint8]:
     patterns = np.ascontiguousarray(stored).view(f"u{stored.dtype.itemsize}").reshape(-1)
     shown = np.empty(patterns.size, np.uint8)
+    indices = np.empty(_TILE_PIXELS, np.intp)
     for begin in range(0, patterns.size, _TILE_PIXELS):
         tile = patterns[begin : begin + _TILE_PIXELS]
-        table.take(tile, out=shown[begin : begin + _TILE_PIXELS], mode="clip")
+        indices[: tile.size] = tile
+        table.take(indices[: tile.size], out=shown[begin : begin + tile.size], mode="clip")
     return shown.reshape(stored.shape)
 
 
