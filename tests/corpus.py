@@ -35,6 +35,13 @@ def pydicom_files() -> tuple[Path, ...]:
 
 
 @cache
+def charset_files() -> dict[str, Path]:
+    """Return the examples of character sets inside the pydicom package, by name."""
+    folder = Path(pydicom.data.__file__).parent / "charset_files"
+    return {path.stem: path for path in sorted(folder.glob("*.dcm"))}
+
+
+@cache
 def all_files() -> tuple[Path, ...]:
     """Return the whole corpus."""
     return real_files() + pydicom_files()

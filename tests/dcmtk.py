@@ -81,8 +81,11 @@ def parse_storescu(output: str) -> Sent:
 
 
 def storescu(peer: Sequence[str], *arguments: str | Path, seconds: float = 300) -> Sent:
-    """Send files or folders; a file that fails does not stop the others."""
-    return parse_storescu(run("storescu", "-v", "-nh", *arguments, *peer, seconds=seconds).output)
+    """Send files or folders (paths) with options (text); a file that fails stops no other."""
+    options = [argument for argument in arguments if isinstance(argument, str)]
+    paths = [argument for argument in arguments if isinstance(argument, Path)]
+    ran = run("storescu", "-v", "-nh", *options, *peer, *paths, seconds=seconds)
+    return parse_storescu(ran.output)
 
 
 @contextlib.contextmanager
@@ -117,6 +120,8 @@ def transfer_syntax(path: Path) -> str:
 def dump(path: Path, *keys: str) -> dict[str, str]:
     """Return values by `dcmdump`, as text with padding removed; absent ones are left out.
 
+    Text that it cannot convert is left as it is.
+
     Parameters
     ----------
     path
@@ -124,9 +129,11 @@ def dump(path: Path, *keys: str) -> dict[str, str]:
     keys
         Keywords or ``gggg,eeee`` of top-level elements.
     """
-    arguments = [argument for key in keys for argument in ("+P", key)]
-    # +U8 converts text to UTF-8, +L prints long values in full, -s: only top level
-    output = run("dcmdump", "-q", "+U8", "+L", "-Un", "-s", *arguments, path).output
+    # +L prints long values in full, -Un UIDs as numbers, +p where an element is nested,
+    # +U8 text as UTF-8: Debian's dcmtk cannot convert from every character set.
+    arguments = ["-q", "+L", "-Un", "+p", *(a for key in keys for a in ("+P", key)), str(path)]
+    ran = run("dcmdump", "+U8", *arguments)
+    output = ran.output if ran.status == 0 else run("dcmdump", *arguments).output
     values: dict[str, str] = {}
     for line in output.splitlines():
         match = re.match(

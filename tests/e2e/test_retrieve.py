@@ -79,10 +79,7 @@ def test_move_to_an_unknown_destination(site: Site) -> None:
 
 def test_move_to_a_destination_that_is_not_there(site: Site) -> None:
     moved = site.move(to="GONE")
-    assert (
-        "0xa702" in moved.output.lower()
-        or "SubOperationsUnableToPerform" in moved.output.replace(" ", "")
-    )
+    assert "OutOfResourcesSubOperations" in moved.output  # A702
 
 
 def test_get(site: Site, tmp_path: Path) -> None:
@@ -125,9 +122,9 @@ def test_get_can_be_cancelled(site: Site, tmp_path: Path) -> None:
 def test_every_stored_object_moves_in_some_transfer_syntax(site: Site, tmp_path: Path) -> None:
     for option, files in in_groups(all_files()).items():
         dcmtk.storescu(site.node.peer, "-R", option, *files)
-    held = set(on_disk(site.node.data_dir / "objects"))
+    held = on_disk(site.node.data_dir / "objects")
     with dcmtk.storescp(tmp_path / "all", "WORKSTATION", port=site.workstation_port):
         for study in site.node.get_json("/api/dicom/studies?limit=1000")["data"]:
             moved = site.move("-k", f"StudyInstanceUID={study['studyInstanceUID']}")
             assert moved.status == 0, moved.output
-    assert set(on_disk(tmp_path / "all")) <= held
+    assert on_disk(tmp_path / "all") <= held
