@@ -29,8 +29,9 @@ from hilum.imaging.scan import (
     Scanned,
 )
 
-#: More than any header needs; a hostile one must not fill the memory.
+#: More than any header needs; a hostile one must fill neither memory nor time.
 _READ_LIMIT_BYTES: Final = 256 << 20
+_READ_LIMIT_CALLS: Final = 1_000_000
 
 #: What pydicom raises on bytes that are no data set.
 PYDICOM_ERRORS: Final = (
@@ -49,17 +50,19 @@ PYDICOM_ERRORS: Final = (
 
 
 class _HeaderFile(io.RawIOBase):
-    """A reader as the file pydicom wants, with a limit on what it may read in all."""
+    """A reader as the file pydicom wants, with limits on what it may read in all."""
 
     def __init__(self, reader: Reader, start: int) -> None:
         self._reader = reader
         self._position = start
-        self._budget = _READ_LIMIT_BYTES
+        self._bytes_left = _READ_LIMIT_BYTES
+        self._calls_left = _READ_LIMIT_CALLS
         self.torn = b""
 
     def read(self, size: int = -1, /) -> bytes:
-        self._budget -= max(size, 0)
-        if size < 0 or self._budget < 0:
+        self._bytes_left -= max(size, 0)
+        self._calls_left -= 1
+        if size < 0 or self._bytes_left < 0 or self._calls_left < 0:
             raise NotDicom("the header is larger than any header needs to be")
         data = self._reader.read_at(self._position, size)
         self._position += len(data)

@@ -15,8 +15,12 @@ import pydicom.charset
 #: contains it, and keeps every byte of the many files that forgot to name theirs.
 DEFAULT_CODECS: Final = ("iso8859",)
 
-#: Characters behind which code extensions start afresh (PS3.5 6.1.2.5.3).
-_DELIMITERS: Final = frozenset(b"\r\n\t\f\\^=")
+_ESCAPE: Final = b"\x1b"
+_PARTS: Final = re.compile(rb"^[^\x1b]+|\x1b[^\x1b]*")
+# What code extensions end at (PS3.5 6.1.2.5.3).
+_DELIMITER: Final = re.compile(rb"[\r\n\t\f\\^=]")
+# Python's codecs for these understand the escape sequences themselves.
+_WITH_ESCAPES: Final = frozenset({"iso2022_jp", "iso2022_jp_2"})
 # Several defined terms stand alone: no code extension may follow (PS3.3 C.12.1.1.2).
 _STAND_ALONE: Final = frozenset({"utf8", "GB18030", "GBK"})
 _MISSPELT: Final = re.compile(r"ISO[^0-9A-Z]*(2022)?[^0-9A-Z]*IR[^0-9]*([0-9]+)")
@@ -65,7 +69,23 @@ def _codec(term: str) -> str:
 
 def decode(raw: bytes, codecs: tuple[str, ...]) -> str:
     """Return text as Unicode; bytes its character set has no meaning for become U+FFFD."""
-    if b"\x1b" not in raw:
+    if _ESCAPE not in raw:
         return raw.decode(codecs[0], "replace")
-    with quietly():
-        return pydicom.charset.decode_bytes(raw, codecs, set(_DELIMITERS))
+    return "".join(_extended(part, codecs[0]) for part in _PARTS.findall(raw))
+
+
+def _extended(part: bytes, first: str) -> str:
+    """Return text that may begin with an escape sequence (PS3.5 6.1.2.5).
+
+    The sequence itself says what follows, whether the character set names it or not.
+    """
+    size = 4 if part[1:3] in {b"$(", b"$)"} else 3
+    codec = pydicom.charset.CODES_TO_ENCODINGS.get(part[:size])
+    if codec is None:
+        return part.decode(first, "replace")
+    if codec in _WITH_ESCAPES:
+        return part.decode(codec, "replace")
+    text = part[size:]
+    found = _DELIMITER.search(text)
+    end = found.start() if found else len(text)
+    return text[:end].decode(codec, "replace") + text[end:].decode(first, "replace")

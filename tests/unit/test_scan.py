@@ -157,7 +157,7 @@ def test_what_pydicom_writes_is_read_as_written(
 
 # --- text --------------------------------------------------------------------------------
 
-#: PS3.5 H.3, I.2, J.3 and K.2: the standard's own names, with their bytes.
+#: PS3.5 H.3, I.2, J.3 and K: the standard's own names, with their bytes.
 STANDARD_NAMES = [
     (
         rb"\ISO 2022 IR 87",
@@ -173,6 +173,11 @@ STANDARD_NAMES = [
         rb"\ISO 2022 IR 149",
         b"Hong^Gildong=\x1b$)C\xfb\xf3^\x1b$)C\xd1\xce\xd4\xd7=\x1b$)C\xc8\xab^\x1b$)C\xb1\xe6\xb5\xbf",
         ("Hong^Gildong", "洪^吉洞", "홍^길동"),
+    ),
+    (
+        rb"\ISO 2022 IR 58",
+        b"Zhang^XiaoDong=\x1b$)A\xd5\xc5^\x1b$)A\xd0\xa1\xb6\xab=",
+        ("Zhang^XiaoDong", "张^小东", None),
     ),
     (
         b"ISO_IR 192",
@@ -223,6 +228,17 @@ def test_a_trail_byte_that_looks_like_a_delimiter_is_none() -> None:
     name = b"\x81\\\x81^"  # two characters of GBK
     assert name_read(b"GBK", name) == [{"Alphabetic": name.decode("gbk")}]
     assert name_read(b"GB18030", name) == [{"Alphabetic": name.decode("gb18030")}]
+
+
+def test_an_escape_sequence_that_the_character_set_does_not_name_says_enough() -> None:
+    assert name_read(b"", b"A=\x1b$B;3ED\x1b(B") == [{"Alphabetic": "A", "Ideographic": "山田"}]
+    assert name_read(b"", b"\x1b%Gabc") == [{"Alphabetic": "\x1b%Gabc"}]
+
+
+def test_code_extensions_end_at_delimiters() -> None:
+    name = b"Fr\x1b-F\xc4^\xc4\\\x1b-F\xc4\\\xc4"
+    term = rb"ISO 2022 IR 100\ISO 2022 IR 126"
+    assert [n["Alphabetic"] for n in name_read(term, name)] == ["FrΔ^Ä", "Δ", "Ä"]
 
 
 def test_bytes_without_meaning_become_replacement_characters() -> None:
