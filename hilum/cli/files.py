@@ -4,17 +4,9 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from hilum.core.errors import NotFound
-
 
 def find_files(paths: Iterable[Path]) -> Iterator[Path]:
-    """Yield the regular files that `paths` name or contain, in the order of their names.
-
-    Raises
-    ------
-    NotFound
-        A path does not exist.
-    """
+    """Yield the regular files that `paths` name or contain, in the order of their names."""
     for path in paths:
         if path.is_dir():
             for folder, inner, names in os.walk(path):
@@ -24,10 +16,8 @@ def find_files(paths: Iterable[Path]) -> Iterator[Path]:
                     for file in (Path(folder, name) for name in sorted(names))
                     if file.is_file()
                 )
-        elif path.exists():
-            yield path
         else:
-            raise NotFound(f"there is no {path}")
+            yield path
 
 
 def has_dicom_prefix(path: Path) -> bool:

@@ -14,14 +14,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Final
 
 import typer
 from rich.markup import escape
 from rich.progress import Progress
 
 from hilum.cli.files import find_files, has_dicom_prefix
-from hilum.cli.options import ConfigFile, DataDir, MongodbUri, settings_of
+from hilum.cli.options import ConfigFile, DataDir, MongodbUri, Paths, settings_of
 from hilum.cli.terminal import console, failure_table, progress
 from hilum.config import logging
 from hilum.core.errors import HilumError, Invalid, Temporary
@@ -47,9 +47,7 @@ class _Report:
 
 
 def import_(
-    paths: Annotated[
-        list[Path], typer.Argument(metavar="PATH…", help="Files and folders.", show_default=False)
-    ],
+    paths: Paths,
     *,
     config: ConfigFile = None,
     data_dir: DataDir = None,

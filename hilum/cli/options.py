@@ -27,6 +27,10 @@ MongodbUri: TypeAlias = Annotated[
     str | None,
     typer.Option("--mongodb-uri", metavar="URI", help="A MongoDB of your own for the index."),
 ]
+Paths: TypeAlias = Annotated[
+    list[Path],
+    typer.Argument(metavar="PATH…", help="Files and folders.", exists=True, show_default=False),
+]
 Target: TypeAlias = Annotated[
     str, typer.Argument(metavar="AET@HOST:PORT", help="The node to call.", show_default=False)
 ]
@@ -49,12 +53,15 @@ def parse_target(text: str) -> Peer:
 
     Raises
     ------
-    Invalid
+    typer.BadParameter
         It is not of that form.
     """
     title, at, address = text.rpartition("@")
     host, colon, port = address.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not (at and colon and host and port.isdecimal() and 0 < int(port) < 65536):
-        raise Invalid(f"not of the form AET@HOST:PORT: {text!r}")
-    return Peer(parse_ae_title(title), host, int(port))
+        raise typer.BadParameter(f"not of the form AET@HOST:PORT: {text!r}")
+    try:
+        return Peer(parse_ae_title(title), host, int(port))
+    except Invalid as error:
+        raise typer.BadParameter(str(error)) from None

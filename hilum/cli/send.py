@@ -3,13 +3,12 @@
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
 
 import typer
 from rich.markup import escape
 
 from hilum.cli.files import find_files, has_dicom_prefix
-from hilum.cli.options import ConfigFile, OwnTitle, Target, parse_target, settings_of
+from hilum.cli.options import ConfigFile, OwnTitle, Paths, Target, parse_target, settings_of
 from hilum.cli.terminal import console, failure_table, progress
 from hilum.core.peer import Peer
 from hilum.scp import client
@@ -17,9 +16,7 @@ from hilum.scp import client
 
 def send(
     target: Target,
-    paths: Annotated[
-        list[Path], typer.Argument(metavar="PATH…", help="Files and folders.", show_default=False)
-    ],
+    paths: Paths,
     *,
     aet: OwnTitle = None,
     config: ConfigFile = None,

@@ -76,13 +76,16 @@ def _tree(random: np.random.Generator) -> tuple[Points, Points, Points]:
             turn = random.choice((-1, 1)) * random.uniform(0.5, 1.1)
             cosine, sine = np.cos(turn), np.sin(turn)
             heading = np.array([[cosine, -sine], [sine, cosine]]) @ heading
-            heading *= random.uniform(28, 62) / np.hypot(*heading)
+            reach = random.uniform(28, 62)
+            heading *= reach / np.hypot(*heading)
             bow = np.array([-heading[1], heading[0]]) * random.uniform(-0.25, 0.25)
             end = path[at] + heading
-            twig = curve([tuple(path[at]), tuple((path[at] + end) / 2 + bow), tuple(end)], 70)
+            twig = curve(
+                [tuple(path[at]), tuple((path[at] + end) / 2 + bow), tuple(end)], int(reach)
+            )
             points.append(twig)
-            radii.append(np.linspace(taper[at] * 0.55, 0.7, 70))
-            arrivals.append(np.linspace(when[at], when[at] + 4, 70))
+            radii.append(np.linspace(taper[at] * 0.55, 0.7, int(reach)))
+            arrivals.append(np.linspace(when[at], when[at] + 4, int(reach)))
     return np.vstack(points), np.concatenate(radii), np.concatenate(arrivals)
 
 

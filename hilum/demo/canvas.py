@@ -96,7 +96,7 @@ def paint_tube(
     # Points of one size together: most are small, and a patch costs its square. Of a wide
     # tube every few points will do: their circles differ by less than can be seen.
     for reach in np.unique(reaches[shown]):
-        chosen = np.flatnonzero(reaches == reach)[:: max(1, reach // 5)]
+        chosen = np.flatnonzero(reaches == reach)[:: max(1, round(reach / 2.5))]
         _stamp(picture, points[chosen], radius[chosen], weight[chosen], int(reach))
 
 
