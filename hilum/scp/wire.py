@@ -16,6 +16,8 @@ from hilum.core.errors import PeerUnreachable
 # costs no memory, so that a thousand silent connections are cheap.
 _BUFFER_BYTES: Final = 256 * 1024
 
+_QUICK_ACK: Final[int | None] = getattr(socket, "TCP_QUICKACK", None)
+
 
 class AssociationLost(PeerUnreachable):
     """The association came to an end, or will, without having been released by us."""
@@ -166,3 +168,9 @@ class Wire:
         if not count:
             raise ConnectionLost("the peer closed the connection")
         self._end = count
+        if _QUICK_ACK is not None:
+            # Equipment with Nagle's algorithm on sends the head of a PDU, and the rest of
+            # it when that is acknowledged: not 40 ms later. The kernel forgets the option,
+            # so it is given again.
+            with suppress(OSError):
+                self._socket.setsockopt(socket.IPPROTO_TCP, _QUICK_ACK, 1)
