@@ -96,7 +96,7 @@ class Database:
         Raises
         ------
         Invalid
-            The database was written by a newer version of Hilum.
+            The database was written by a newer version of Hilum, or MongoDB is too old.
         IndexUnavailable
             MongoDB does not answer.
         """

@@ -8,8 +8,9 @@ from hilum.index.database import Database
 from hilum.index.documents import STORED_FIELDS, stored_instance
 from hilum.index.stored import StudyLayout
 
-#: Layouts that are kept; each holds its study's instances without their attributes.
-_KEPT: Final = 32
+#: Instances in the layouts that are kept: some 1 KB each. The last layout is kept whatever
+#: its size.
+_INSTANCES_KEPT: Final = 20_000
 
 _Revisions = tuple[tuple[str, int], ...]
 
@@ -47,9 +48,15 @@ class Layouts:
             kept = revisions, await self._read(study_instance_uid, [key for key, _ in revisions])
             self._kept[study_instance_uid] = kept
         self._kept.move_to_end(study_instance_uid)
-        while len(self._kept) > _KEPT:
-            self._kept.popitem(last=False)
+        self._forget()
         return kept[1]
+
+    def _forget(self) -> None:
+        """Let go of the layouts that were not asked for longest, down to the limit."""
+        total = sum(len(layout.instances) for _, layout in self._kept.values())
+        while total > _INSTANCES_KEPT and len(self._kept) > 1:
+            _, (_, layout) = self._kept.popitem(last=False)
+            total -= len(layout.instances)
 
     async def _read(self, study_instance_uid: str, studies: list[str]) -> StudyLayout:
         cursor = self._database.series.find({"study": {"$in": studies}}, {"order": 1}).sort(

@@ -106,7 +106,7 @@ async def _matches(database: Database, patients: list[Document]) -> list[Match]:
 
 def _match(patient: str, study: Document, total: Document) -> Match:
     attributes: Attributes = {
-        tag: element for tag, element in study["attributes"].items() if tag in _TAGS
+        tag: element for tag, element in study.get("attributes", {}).items() if tag in _TAGS
     }
     for keyword, field in zip(_COMPUTED, ("studies", "series", "instances"), strict=True):
         attributes[json_tag(keyword)] = {"vr": vr_of(keyword), "Value": [total[field]]}

@@ -21,6 +21,8 @@ _Database: TypeAlias = "AsyncIOMotorDatabase[dict[str, Any]]"
 #: Version of the documents' form that this code reads and writes.
 VERSION: Final = 1
 
+#: Version of MongoDB that joins by field and pipeline at once (`index.derive`).
+_OLDEST_MONGODB: Final = (5, 0)
 _NAMESPACE_EXISTS: Final = 48
 
 
@@ -94,8 +96,11 @@ async def ensure(database: _Database) -> None:
     Raises
     ------
     Invalid
-        The database has a version newer than this code knows.
+        The database has a version newer than this code knows, or MongoDB is too old.
     """
+    build = await database.command("buildInfo")
+    if tuple(build["versionArray"][:2]) < _OLDEST_MONGODB:
+        raise Invalid(f"MongoDB {build['version']} is too old: 5.0 or later is needed")
     version = await _version(database)
     if version > VERSION:
         raise Invalid(

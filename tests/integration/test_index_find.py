@@ -6,12 +6,12 @@ from contextlib import aclosing
 import pytest
 from pydicom.dataset import Dataset
 
-from hilum.core.errors import NotFound
+from hilum.core.errors import NoPixelData, NotFound
 from hilum.core.identifier_query import parse_identifier, parse_retrieve_identifier
 from hilum.core.levels import Level, json_tag
 from hilum.core.qido_query import parse_qido
 from hilum.core.query import Condition, Exact, Model, MomentRange, Query, Range
-from hilum.index import filters, walk
+from hilum.index import filters, layouts, walk
 from hilum.index.catalogue import Catalogue
 from hilum.index.database import Database
 from hilum.index.stored import Match
@@ -345,6 +345,10 @@ async def test_the_frames_of_a_study_are_counted_through(
             layout.frame_at(outside)
     with pytest.raises(NotFound):
         await catalogue.study_frames("9.9")
+    report = instance("8.1.1.1", study="8.1", series="8.1.1", Modality="SR", frames=0)
+    await writer.write([Write(report)])
+    with pytest.raises(NoPixelData):
+        (await catalogue.study_frames("8.1")).frame_at(0)
     # What is written is in the layout at once.
     more = instance("1.1.0.1", patient="P1", study="1.1", series="1.1.0", SeriesNumber=0)
     await writer.write([Write(more)])
@@ -379,6 +383,29 @@ async def test_the_view_has_one_record_a_frame(database: Database) -> None:
         }
         for index in (0, 1)
     ]
+
+
+async def test_the_view_finds_a_study_by_an_index(database: Database) -> None:
+    plan = await database.raw.command(
+        {"explain": {"find": "frames", "filter": {"studyInstanceUID": "1.1"}}},
+        verbosity="queryPlanner",
+    )
+    planner = plan["stages"][0]["$cursor"] if "stages" in plan else plan
+    assert index_names(planner["queryPlanner"]["winningPlan"]) == {"study_uid"}
+
+
+async def test_only_so_many_layouts_are_kept(
+    catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layouts, "_INSTANCES_KEPT", 7)
+    first = await catalogue.study_frames("1.1")  # Five instances,
+    await catalogue.study_frames("1.2")  # and one, and then two.
+    assert await catalogue.study_frames("1.1") is first
+    await catalogue.study_frames("2.1")
+    assert await catalogue.study_frames("1.1") is first
+    await catalogue.study_frames("1.2")
+    await catalogue.study_frames("2.1")
+    assert await catalogue.study_frames("1.1") is not first
 
 
 async def test_an_iterator_can_be_left_early(catalogue: Catalogue) -> None:

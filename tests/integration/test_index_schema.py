@@ -32,6 +32,14 @@ async def test_an_index_of_a_newer_version_is_refused(database: Database) -> Non
         await database.ensure_schema()
 
 
+async def test_a_mongodb_that_is_too_old_is_refused(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schema, "_OLDEST_MONGODB", (99, 0))
+    with pytest.raises(Invalid, match="too old"):
+        await database.ensure_schema()
+
+
 async def test_an_older_index_is_migrated_step_by_step(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
