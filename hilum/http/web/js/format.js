@@ -98,10 +98,11 @@ export function bytes(size) {
   return `${unit === 0 || value >= 99.5 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`;
 }
 
-/** A window's centre or width: whole where it is large, precise where it is small. */
-export function windowValue(value) {
-  const digits = Math.abs(value) >= 10 ? 0 : Math.abs(value) >= 1 ? 1 : 3;
-  return String(Number(value.toFixed(digits)));
+/** A window's centre and width, as precise as the width makes it matter. */
+export function windowText({ center, width }) {
+  const digits = width >= 100 ? 0 : width >= 10 ? 1 : 3;
+  const text = (value) => String(Number(value.toFixed(digits)));
+  return `C ${text(center)} W ${text(width)}`;
 }
 
 /** A message of the node ("no such study") as a sentence. */

@@ -4,7 +4,7 @@ import { localDate } from "../format.js";
 
 const TYPING_PAUSE_MS = 220;
 const DAYS = { today: 0, week: 6, month: 29 };
-const FIELDS = ["search", "modality", "period", "from", "to"];
+const FIELDS = ["search", "period", "from", "to"];
 
 export class Filters {
   #form;
@@ -48,9 +48,12 @@ export class Filters {
       const typing = document.activeElement === elements[name];
       if (elements[name].value.trim() !== value && !typing) elements[name].value = value;
     }
-    // An unknown value in a link selects nothing; fall back to no filter.
-    if (!elements.modality.value) elements.modality.value = "";
-    if (!elements.period.value) elements.period.value = "";
+    // Browsers differ in setting a group of buttons to ""; a value in a link that none of
+    // them has means no filter.
+    const buttons = [...elements.modality];
+    const chosen = buttons.find((button) => button.value === query.get("modality"));
+    (chosen ?? buttons[0]).checked = true;
+    if (elements.period.selectedIndex < 0) elements.period.selectedIndex = 0;
     this.#range.hidden = elements.period.value !== "range";
   }
 

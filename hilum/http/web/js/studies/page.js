@@ -13,7 +13,7 @@ const PAGE_SIZE = 50;
 /** A refresh asks for what has been loaded, up to this many. */
 const REFRESH_SIZE = 200;
 const REFRESH_SECONDS = 4;
-const RETRY_SECONDS = 8;
+const RETRY_SECONDS = 5;
 
 export class StudiesPage {
   #root = find("#main");

@@ -1,6 +1,6 @@
 // The window (PS3.3 C.11.2): which stored values become which grey. The node applies it;
 // here it is kept, dragged and put into words.
-import { windowValue } from "../format.js";
+import { windowText } from "../format.js";
 
 /** A drag over this many CSS pixels moves or widens a window by its own width. */
 const PIXELS_PER_WIDTH = 400;
@@ -48,8 +48,7 @@ export class WindowLevel {
 
   textFor(instance) {
     const values = this.valuesFor(instance);
-    if (!values) return "Window automatic";
-    return `C ${windowValue(values.center)} W ${windowValue(values.width)}`;
+    return values ? windowText(values) : "Window automatic";
   }
 }
 
