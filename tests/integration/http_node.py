@@ -32,6 +32,7 @@ class HttpNode:
 
     client: aiohttp.ClientSession
     services: Services
+    catalogue: Catalogue
     data_dir: Path
     port: int
 
@@ -81,7 +82,7 @@ async def http_node(
     await server.start()
     try:
         async with aiohttp.ClientSession(f"http://127.0.0.1:{server.port}") as client:
-            yield HttpNode(client, services, data_dir, server.port)
+            yield HttpNode(client, services, catalogue, data_dir, server.port)
     finally:
         await server.stop()
         promoting.cancel()

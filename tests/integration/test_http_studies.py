@@ -177,7 +177,7 @@ async def test_first_frames_are_where_the_frames_are(node: HttpNode) -> None:
         study = (await get(node, f"/api/dicom/studies/{study_uid}"))["data"]
         instances = [one for series in study["series"] for one in series["instances"]]
         assert sum(one["frameCount"] for one in instances) == study["frameCount"]
-        layout = await node.services.pictures._catalogue.study_frames(study_uid)
+        layout = await node.catalogue.study_frames(study_uid)
         for one in instances:
             if one["frameCount"]:
                 instance, frame_index = layout.frame_at(one["firstFrame"])

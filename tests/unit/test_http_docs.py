@@ -1,0 +1,62 @@
+"""docs/http-api.md has every route, code and status there is."""
+
+import re
+from collections.abc import Iterator
+from unittest.mock import sentinel
+
+from aiohttp import web
+
+from hilum.core.errors import HilumError
+from hilum.http.app import Services, make_app
+from hilum.http.errors import status_of
+from hilum.http.studies import FILTERS
+from tests.corpus import REPOSITORY
+
+PAGE = (REPOSITORY / "docs" / "http-api.md").read_text()
+
+
+async def probe() -> None:
+    return
+
+
+def routes() -> Iterator[tuple[str, str]]:
+    services = Services(
+        ingest=sentinel.ingest,
+        search=sentinel.search,
+        retrieve=sentinel.retrieve,
+        pictures=sentinel.pictures,
+        probes={"db": probe, "storage": probe},
+    )
+    for route in make_app(services).router.routes():
+        assert route.resource is not None
+        if isinstance(route.resource, web.StaticResource):
+            yield route.method, f"{route.resource.canonical}/…"
+        else:
+            yield route.method, route.resource.canonical
+
+
+def test_every_route_is_documented() -> None:
+    for method, path in routes():
+        if method != "HEAD":
+            assert f"`{method} {path}`" in PAGE
+
+
+def test_every_code_is_documented_with_its_status() -> None:
+    lines = re.findall(r"^\| (\d{3}) \| (`[^|]*`) \|", PAGE, re.MULTILINE)
+    documented = {
+        (int(status), code) for status, codes in lines for code in re.findall("`(.*?)`", codes)
+    }
+    for kind in family(HilumError):
+        if kind.__module__.startswith("hilum."):
+            assert (status_of(kind("x")), kind.code) in documented
+
+
+def family(kind: type[HilumError]) -> Iterator[type[HilumError]]:
+    yield kind
+    for child in kind.__subclasses__():
+        yield from family(child)
+
+
+def test_every_filter_is_documented() -> None:
+    for name in (*FILTERS, "search", "limit", "offset", "center", "width", "invert", "size"):
+        assert f"`{name}`" in PAGE
