@@ -19,7 +19,7 @@ from hilum.imaging.decode import decode_frame
 from hilum.imaging.description import ImageDescription, describe
 from hilum.imaging.frames import read_frame
 from hilum.imaging.header import read_header
-from hilum.imaging.picture import draw, native_frame_bits
+from hilum.imaging.picture import draw
 from hilum.imaging.reader import open_reader
 from hilum.imaging.render import Rendering
 
@@ -50,7 +50,7 @@ class Source:
         return describe(head, self.transfer_syntax_uid)
 
     def frames(self) -> Iterator[bytes]:
-        bits = native_frame_bits(self.description())
+        bits = self.description().frame_bits
         with self.path.open("rb") as file:
             reader = open_reader(file, self.transfer_syntax_uid, self.header.data_set_offset)
             for index in range(self.pixel_data.frame_count):

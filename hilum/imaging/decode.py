@@ -127,15 +127,22 @@ def decoded_photometric_interpretation(
 ) -> str:
     """Return the Photometric Interpretation of what `decode_frame` makes of this frame.
 
-    It differs from the attribute where the decoder undoes JPEG 2000's component
-    transform, where 4:2:2 subsampling is undone, and where the attribute says RGB but
-    the code stream itself says YCbCr.
+    The code stream's own word counts where it has one: JPEG 2000 says whether its
+    components were transformed, which its decoder undoes; JPEG may say that they are
+    YCbCr though the attribute says RGB. And 4:2:2 subsampling is always undone.
+
+    Raises
+    ------
+    Corrupt, Unsupported
+        As of `decode_frame`, for the frame's header.
     """
     stored = description.photometric_interpretation
-    if transfer_syntax_uid in J2K | HTJ2K:
-        return "RGB" if stored in {"YBR_RCT", "YBR_ICT"} else stored
-    if transfer_syntax_uid in JPEG and description.samples_per_pixel == 3 and stored == "RGB":
-        return "YBR_FULL" if _says_ycbcr(jpeg_header(frame)) else "RGB"
+    if description.samples_per_pixel == 3:
+        if transfer_syntax_uid in J2K | HTJ2K:
+            transformed = j2k_header(frame).colour_transformed
+            stored = "RGB" if transformed or stored in {"YBR_RCT", "YBR_ICT"} else stored
+        elif transfer_syntax_uid in JPEG and stored == "RGB" and _says_ycbcr(jpeg_header(frame)):
+            stored = "YBR_FULL"
     return "YBR_FULL" if stored == "YBR_FULL_422" else stored
 
 

@@ -12,9 +12,13 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from hilum.imaging.encoding import ITEM, ITEM_END, LENGTH_BYTES, SEQUENCE_END, UNDEFINED
 
-_NUMBERS: Final = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d"}
+_INTEGERS: Final = {"US": "H", "SS": "h", "UL": "I", "SL": "i"}
+_FLOATS: Final = {"FL": "f", "FD": "d"}
 
 #: Sequences nested deeper than this are an attack, not an image.
 _DEEPEST: Final = 32
@@ -54,28 +58,31 @@ class Elements:
         """Return the element with that tag."""
         return self._elements.get(tag)
 
-    def integers(self, tag: int, kind: str = "US") -> tuple[int, ...]:
-        """Return the values of a binary element; `kind` is its VR where it does not tell."""
+    def integer(self, tag: int) -> int | None:
+        """Return the first value of a binary integer; US where the encoding does not tell."""
         element = self._elements.get(tag)
         if element is None:
-            return ()
-        code = _NUMBERS.get(element.vr) or _NUMBERS[kind]
-        if code in "fd":
-            return ()
-        width = struct.calcsize(code)
-        count = len(element.data) // width
-        return struct.unpack_from(f"{element.encoding.order}{count}{code}", element.data)
+            return None
+        code = _INTEGERS.get(element.vr, "H")
+        if len(element.data) < struct.calcsize(code):
+            return None
+        value: int = struct.unpack_from(element.encoding.order + code, element.data)[0]
+        return value
 
-    def integer(self, tag: int, kind: str = "US") -> int | None:
-        """Return the first value of a binary element."""
-        return next(iter(self.integers(tag, kind)), None)
+    def words(self, tag: int) -> NDArray[np.uint16]:
+        """Return the value field as unsigned 16-bit integers, whatever its VR says."""
+        element = self._elements.get(tag)
+        if element is None:
+            return np.empty(0, np.uint16)
+        words = np.frombuffer(element.data, element.encoding.order + "u2", len(element.data) // 2)
+        return words.astype(np.uint16)
 
     def decimals(self, tag: int) -> tuple[float, ...]:
         """Return the values of a decimal string (DS), or of floats; none if one is faulty."""
         element = self._elements.get(tag)
         if element is None:
             return ()
-        if code := _NUMBERS.get(element.vr):
+        if code := _FLOATS.get(element.vr):
             count = len(element.data) // struct.calcsize(code)
             return struct.unpack_from(f"{element.encoding.order}{count}{code}", element.data)
         try:
@@ -90,11 +97,6 @@ class Elements:
         """Return the first value of a code string (CS), upper case, without padding."""
         element = self._elements.get(tag)
         return _text(element).split("\\")[0].strip().upper() if element else ""
-
-    def data(self, tag: int) -> bytes:
-        """Return the value field."""
-        element = self._elements.get(tag)
-        return bytes(element.data) if element else b""
 
     def items(self, tag: int, wanted: AbstractSet[int] | None = None) -> "list[Elements]":
         """Return the items of a sequence; of each, the `wanted` elements."""

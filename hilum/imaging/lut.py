@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.core.errors import Invalid
+from hilum.imaging.elements import Element
 
 #: Kinds of segment of a segmented palette (PS3.3 C.7.9.2.1).
 _DISCRETE: Final = 0
@@ -33,8 +34,8 @@ class Descriptor:
     """Bits of an entry, as announced."""
 
     @classmethod
-    def parse(cls, values: tuple[int, ...], *, signed: bool, what: str) -> "Descriptor":
-        """Make a descriptor of the three values, read as unsigned 16-bit integers.
+    def parse(cls, words: NDArray[np.uint16], *, signed: bool, what: str) -> "Descriptor":
+        """Make a descriptor of its three values, read as unsigned 16-bit integers.
 
         Parameters
         ----------
@@ -48,9 +49,9 @@ class Descriptor:
         Invalid
             There are not three values, or the number of bits is no possible one.
         """
-        if len(values) != 3:
-            raise Invalid(f"{what} LUT Descriptor has {len(values)} values instead of 3")
-        count, first, bits = values
+        if words.size != 3:
+            raise Invalid(f"{what} LUT Descriptor has {words.size} values instead of 3")
+        count, first, bits = words.tolist()
         if not 1 <= bits <= 16:
             raise Invalid(f"{what} LUT Descriptor announces entries of {bits} bits")
         if signed and first >= 32768:
@@ -95,25 +96,29 @@ class LookupTable:
         return table[np.clip(positions, 0, table.size - 1).astype(np.intp)].astype(np.float64)
 
 
-def unpack(data: bytes, descriptor: Descriptor, *, little_endian: bool) -> NDArray[np.uint16]:
-    """Return the entries in the LUT Data `data`, at most as many as announced.
+def unpack(element: Element | None, descriptor: Descriptor) -> NDArray[np.uint16]:
+    """Return the entries in LUT Data, at most as many as announced; none without data.
 
     Entries are 16-bit words; of an 8-bit table they may be bytes instead, told by the
     length of the data (PS3.3 C.7.6.3.1.6, PS3.5 Annex A on OW in big endian).
     """
-    count = descriptor.count
-    if descriptor.bits <= 8 and len(data) in (count, count + count % 2):
-        packed = np.frombuffer(data, np.uint8)
-        if not little_endian and packed.size % 2 == 0:
-            packed = packed.reshape(-1, 2)[:, ::-1].reshape(-1)
-        return packed[:count].astype(np.uint16)
-    words = np.frombuffer(data[: len(data) // 2 * 2], "<u2" if little_endian else ">u2")
-    return words[:count].astype(np.uint16)
+    if element is None:
+        return np.empty(0, np.uint16)
+    count, size = descriptor.count, len(element.data)
+    if descriptor.bits <= 8 and size in {count, count + count % 2}:
+        return _bytes(element)[:count]
+    return np.frombuffer(element.data, element.encoding.order + "u2", size // 2)[:count]
 
 
-def unpack_segments(
-    data: bytes, descriptor: Descriptor, *, little_endian: bool
-) -> NDArray[np.uint16]:
+def _bytes(element: Element) -> NDArray[np.uint16]:
+    """Return the bytes in the words of an OW element, in order (PS3.5 6.2)."""
+    packed = np.frombuffer(element.data, np.uint8).astype(np.uint16)
+    if element.encoding.little_endian or packed.size % 2:
+        return packed
+    return packed.reshape(-1, 2)[:, ::-1].reshape(-1)
+
+
+def unpack_segments(element: Element | None, descriptor: Descriptor) -> NDArray[np.uint16]:
     """Return the entries that Segmented Palette data stand for (PS3.3 C.7.9.2).
 
     Raises
@@ -121,12 +126,13 @@ def unpack_segments(
     Invalid
         A segment is of unknown kind, refers to what is not there, or is cut off.
     """
+    if element is None:
+        return np.empty(0, np.uint16)
     wide = descriptor.bits > 8
-    if wide:
-        words = np.frombuffer(data[: len(data) // 2 * 2], "<u2" if little_endian else ">u2")
-    else:
-        words = unpack(data, Descriptor(len(data), 0, 8), little_endian=little_endian)
-    return _Segments(words.tolist(), descriptor.count, wide=wide).expand()
+    order = element.encoding.order
+    words = np.frombuffer(element.data, order + "u2", len(element.data) // 2)
+    segments = words if wide else _bytes(element)
+    return _Segments(segments.tolist(), descriptor.count, wide=wide).expand()
 
 
 class _Segments:

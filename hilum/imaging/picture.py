@@ -8,7 +8,7 @@ from hilum.core.errors import NotFound, Unsupported
 from hilum.core.instance import PixelData
 from hilum.imaging.decode import NATIVE, decode_frame, decoded_photometric_interpretation
 from hilum.imaging.description import ImageDescription, describe
-from hilum.imaging.frames import frame_size_bits, read_frame
+from hilum.imaging.frames import read_frame, read_head
 from hilum.imaging.png import encode_png
 from hilum.imaging.reader import open_reader
 from hilum.imaging.render import Rendering, render
@@ -25,7 +25,7 @@ def is_native(transfer_syntax_uid: str) -> bool:
     return transfer_syntax_uid in NATIVE
 
 
-def draw(  # noqa: PLR0917 - two callers spell it out: a thread and a helper process
+def draw(
     path: Path,
     pixel_data: PixelData,
     transfer_syntax_uid: str,
@@ -60,10 +60,10 @@ def draw(  # noqa: PLR0917 - two callers spell it out: a thread and a helper pro
     may crash the process: see `decode_frame`.
     """
     try:
-        description = _described(path, pixel_data.offset, transfer_syntax_uid, data_set_offset)
+        description = _described(path, pixel_data, transfer_syntax_uid, data_set_offset)
         with path.open("rb") as file:
             reader = open_reader(file, transfer_syntax_uid, data_set_offset)
-            frame = read_frame(reader, pixel_data, frame_index, native_frame_bits(description))
+            frame = read_frame(reader, pixel_data, frame_index, description.frame_bits)
     except FileNotFoundError as error:
         raise NotFound(f"there is no file {path.name}") from error
     pixels = decode_frame(description, frame, transfer_syntax_uid)
@@ -71,25 +71,14 @@ def draw(  # noqa: PLR0917 - two callers spell it out: a thread and a helper pro
     return encode_png(render(description, pixels, frame_index, rendering, photometric))
 
 
-def native_frame_bits(description: ImageDescription) -> int:
-    """Return the bits of one frame that is stored as it is."""
-    return frame_size_bits(
-        description.rows,
-        description.columns,
-        description.samples_per_pixel,
-        description.bits_allocated,
-        description.photometric_interpretation,
-    )
-
-
 @lru_cache(maxsize=_DESCRIPTIONS)
 def _described(
-    path: Path, pixel_offset: int, transfer_syntax_uid: str, data_set_offset: int
+    path: Path, pixel_data: PixelData, transfer_syntax_uid: str, data_set_offset: int
 ) -> ImageDescription:
     """Return the description of a file; its path is its content's, so it never goes stale."""
-    if pixel_offset - data_set_offset > _HEAD_LIMIT_BYTES:
-        raise Unsupported(f"the header takes {pixel_offset - data_set_offset} bytes")
+    if pixel_data.offset > _HEAD_LIMIT_BYTES:
+        raise Unsupported(f"there are {pixel_data.offset} bytes in front of the pixels")
     with path.open("rb") as file:
         reader = open_reader(file, transfer_syntax_uid, data_set_offset)
-        head = reader.read_at(data_set_offset, pixel_offset - data_set_offset)
+        head = read_head(reader, data_set_offset, pixel_data)
     return describe(head, transfer_syntax_uid)

@@ -13,15 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hilum.core.errors import Invalid, Unsupported
-from hilum.imaging.description import (
-    FUNCTIONS,
-    Function,
-    GreyTransform,
-    ImageDescription,
-    Rescale,
-    Voi,
-    Window,
-)
+from hilum.imaging.description import ImageDescription
+from hilum.imaging.grey import FUNCTIONS, Function, GreyTransform, Rescale, Voi, Window
 from hilum.imaging.lut import LookupTable
 from hilum.imaging.window import modality_values, to_grey8
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.imaging.description import Modality, Rescale, Voi, Window
+from hilum.imaging.grey import Modality, Rescale, Voi, Window
 
 #: Pixels taken at a time: their 8-byte indices then stay in the processor's cache.
 _TILE_PIXELS: Final = 1 << 14

@@ -52,7 +52,7 @@ class DecodeWorkers:
         self._work: set[asyncio.Task[bytes]] = set()
         self._stopped = False
 
-    async def picture(  # noqa: PLR0917 - `draw`'s own arguments
+    async def picture(
         self,
         path: Path,
         pixel_data: PixelData,

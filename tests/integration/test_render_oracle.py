@@ -16,7 +16,7 @@ from pydicom.dataset import Dataset, FileDataset
 from pydicom.sequence import Sequence
 
 from hilum.core.errors import Corrupt, Invalid, Unsupported
-from hilum.imaging.description import Rescale, Window
+from hilum.imaging.grey import Rescale, Window
 from hilum.imaging.render import Rendering
 from hilum.imaging.window import displayed, modality_values
 from tests.corpus import REAL_IMAGES, all_files, pydicom_files, rows

@@ -18,9 +18,9 @@ from hilum.imaging.description import (
     DOUBLE_FLOAT_PIXEL_DATA,
     FLOAT_PIXEL_DATA,
     PIXEL_DATA,
-    GreyTransform,
     ImageDescription,
 )
+from hilum.imaging.grey import GreyTransform
 
 LITTLE, BIG = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
 JPEG, JPEG_LOSSLESS, JPEG_LS = (f"1.2.840.10008.1.2.4.{n}" for n in (50, 70, 80))

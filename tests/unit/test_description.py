@@ -18,13 +18,9 @@ from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from hilum.core.errors import HilumError, Invalid, Unsupported
-from hilum.imaging.description import (
-    GreyTransform,
-    ImageDescription,
-    Rescale,
-    Window,
-    describe,
-)
+from hilum.imaging.description import ImageDescription, describe
+from hilum.imaging.elements import Element, Encoding
+from hilum.imaging.grey import GreyTransform, Rescale, Window
 from hilum.imaging.lut import Descriptor, LookupTable, unpack, unpack_segments
 from tests.corpus import all_files, pydicom_files
 from tests.pictures import source
@@ -241,21 +237,29 @@ def test_a_voi_lut_over_negative_values_begins_below_zero() -> None:
 
 
 def test_a_descriptor_of_0_entries_means_65536() -> None:
-    assert Descriptor.parse((0, 0, 16), signed=False, what="VOI").count == 65536
+    assert Descriptor.parse(words(0, 0, 16), signed=False, what="VOI").count == 65536
 
 
 @pytest.mark.parametrize("values", [(), (1, 2), (4, 0, 0), (4, 0, 17)])
 def test_an_impossible_descriptor_is_invalid(values: tuple[int, ...]) -> None:
     with pytest.raises(Invalid, match="Palette"):
-        Descriptor.parse(values, signed=False, what="Palette")
+        Descriptor.parse(words(*values), signed=False, what="Palette")
+
+
+def words(*values: int) -> np.ndarray[Any, np.dtype[np.uint16]]:
+    return np.array(values, np.uint16)
+
+
+def element(data: bytes, *, little_endian: bool = True) -> Element:
+    return Element("OW", memoryview(data), Encoding(True, little_endian))
 
 
 def test_8_bit_entries_may_be_bytes_or_words() -> None:
     descriptor = Descriptor(3, 0, 8)
-    assert unpack(bytes([1, 2, 3, 0]), descriptor, little_endian=True).tolist() == [1, 2, 3]
-    assert unpack(bytes([2, 1, 0, 3]), descriptor, little_endian=False).tolist() == [1, 2, 3]
-    words = bytes([1, 0, 2, 0, 3, 0])
-    assert unpack(words, descriptor, little_endian=True).tolist() == [1, 2, 3]
+    assert unpack(element(bytes([1, 2, 3, 0])), descriptor).tolist() == [1, 2, 3]
+    swapped = element(bytes([2, 1, 0, 3]), little_endian=False)
+    assert unpack(swapped, descriptor).tolist() == [1, 2, 3]
+    assert unpack(element(bytes([1, 0, 2, 0, 3, 0])), descriptor).tolist() == [1, 2, 3]
 
 
 def test_segmented_palettes_expand_as_pydicom_expands_them() -> None:
@@ -263,16 +267,21 @@ def test_segmented_palettes_expand_as_pydicom_expands_them() -> None:
     data_set = pydicom.dcmread(path)
     for colour in ("Red", "Green", "Blue"):
         data = data_set[f"Segmented{colour}PaletteColorLookupTableData"].value
-        words = tuple(np.frombuffer(data, "<u2").tolist())
-        found = unpack_segments(data, Descriptor(65536, 0, 16), little_endian=True)
-        assert found.tolist() == _expand_segmented_lut(words, "<H")
+        segments = tuple(np.frombuffer(data, "<u2").tolist())
+        found = unpack_segments(element(data), Descriptor(65536, 0, 16))
+        assert found.tolist() == _expand_segmented_lut(segments, "<H")
 
 
 def test_an_indirect_segment_copies_what_it_points_at() -> None:
     # Discrete 1 2 3, linear to 9 in 3 steps; then both again, from byte 0.
-    segments = [0, 3, 1, 2, 3, 1, 3, 9, 2, 2, 0, 0]
-    data = np.array(segments, "<u2").tobytes()
-    found = unpack_segments(data, Descriptor(12, 0, 16), little_endian=True)
+    data = words(0, 3, 1, 2, 3, 1, 3, 9, 2, 2, 0, 0).tobytes()
+    found = unpack_segments(element(data), Descriptor(12, 0, 16))
+    assert found.tolist() == [1, 2, 3, 5, 7, 9, 1, 2, 3, 5, 7, 9]
+
+
+def test_8_bit_segments_are_bytes() -> None:
+    data = bytes([0, 3, 1, 2, 3, 1, 3, 9, 2, 2, 0, 0, 0, 0])
+    found = unpack_segments(element(data), Descriptor(12, 0, 8))
     assert found.tolist() == [1, 2, 3, 5, 7, 9, 1, 2, 3, 5, 7, 9]
 
 
@@ -280,9 +289,15 @@ def test_an_indirect_segment_copies_what_it_points_at() -> None:
     "segments", [[1, 3, 9], [3, 1, 1], [2, 1, 0, 0], [0, 1, 5, 2, 1, 3, 0], [0, 1, 5, 1, 4]]
 )
 def test_a_senseless_segment_is_invalid(segments: list[int]) -> None:
-    data = np.array(segments, "<u2").tobytes()
     with pytest.raises(Invalid):
-        unpack_segments(data, Descriptor(256, 0, 16), little_endian=True)
+        unpack_segments(element(words(*segments).tobytes()), Descriptor(256, 0, 16))
+
+
+def test_a_modality_lut_that_is_no_table_is_invalid_a_voi_lut_is_passed_over() -> None:
+    broken = lut([1, 2], 0, 99)
+    assert described(VOILUTSequence=Sequence([broken])).transform(0).voi_luts == ()
+    with pytest.raises(Invalid, match="Modality"):
+        described(ModalityLUTSequence=Sequence([broken]))
 
 
 def test_a_description_travels_between_processes() -> None:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from pydicom.pixels import apply_color_lut, pixel_array
 
 from hilum.core.errors import Invalid, NotFound, Unsupported
-from hilum.imaging.description import GreyTransform, ImageDescription, Rescale, Window
+from hilum.imaging.description import ImageDescription
+from hilum.imaging.grey import GreyTransform, Rescale, Window
 from hilum.imaging.lut import LookupTable
 from hilum.imaging.render import Rendering, render
 from tests.corpus import all_files, pydicom_files

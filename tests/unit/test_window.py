@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hilum.core.errors import Invalid
-from hilum.imaging.description import Modality, Rescale, Window
+from hilum.imaging.grey import Modality, Rescale, Window
 from hilum.imaging.lut import LookupTable
 from hilum.imaging.window import to_grey8
 
