@@ -174,8 +174,13 @@ def _dicom_server(settings: Settings, core: Core) -> Server:
             retrieve=core.retrieve,
             crossing=core.crossing,
             peers=peers,
-            limits=TimeLimits(),
+            limits=TimeLimits(
+                acse_seconds=settings.dicom.acse_timeout_seconds,
+                dimse_seconds=settings.dicom.dimse_timeout_seconds,
+                network_seconds=settings.dicom.network_timeout_seconds,
+            ),
         ),
+        maximum_associations=settings.dicom.max_associations,
     )
 
 

@@ -111,6 +111,19 @@ class DicomSettings(_Section):
         default=False, description="Reject callers whose AE title is not among `dicom.peers`"
     )
 
+    max_associations: Annotated[int, Field(ge=1)] = Field(
+        default=1000, description="More at a time are rejected, transiently (PS3.8 9.3.4)"
+    )
+    acse_timeout_seconds: Seconds = Field(
+        default=30.0, description="For a connection, its negotiation and its end (ARTIM)"
+    )
+    dimse_timeout_seconds: Seconds = Field(
+        default=60.0, description="For the next bytes of a message, and for a response"
+    )
+    network_timeout_seconds: Seconds = Field(
+        default=300.0, description="For the next request on an idle association"
+    )
+
     @model_validator(mode="after")
     def _somebody_may_call(self) -> "DicomSettings":
         if self.known_callers_only and not self.peers:

@@ -190,6 +190,16 @@ def test_every_setting_is_described_and_documented() -> None:
         assert f"`{variable_of(key)}`" in page, key
 
 
+def test_the_documented_defaults_are_the_defaults() -> None:
+    page = (REPOSITORY / "docs" / "operations.md").read_text(encoding="utf-8")
+    documented = dict(
+        re.findall(r"^\| `[\w.]+` \| `(HILUM_\w+)` \| `([^`]+)` \|", page, re.MULTILINE)
+    )
+    unset = {"HILUM_DICOM_PEERS", "HILUM_MONGODB_URI"}
+    assert documented.keys() | unset == {variable_of(key) for key in setting_keys()}
+    assert load(documented).settings == load({}).settings
+
+
 def test_no_setting_without_a_reader() -> None:
     code = "\n".join(
         path.read_text(encoding="utf-8")
