@@ -206,6 +206,8 @@ class Recoder:
 
     def _write(self, element: Element, end: int, scope: _Scope) -> int:
         """Write one element, and return the offset behind it in the source."""
+        if element.tag >> 16 == 0xFFFE:
+            raise Corrupt("a delimiter where none should be")
         vr = element.vr or self._vr(element.tag, signed=scope.signed)
         undefined = element.length == UNDEFINED
         if undefined or vr == "SQ":

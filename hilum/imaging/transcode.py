@@ -127,6 +127,8 @@ def _native(recoder: Recoder, header: Header, pixel_data: PixelData, encoding: E
     if not encoding.little_endian:
         # A pixel's bytes turn round together, whatever the VR says of words.
         word_bytes = bits_allocated // 8 if bits_allocated > 8 else WORD_BYTES.get(vr, 1)
+        if word_bytes not in {1, 2, 4, 8}:
+            raise Unsupported(f"big-endian pixels of {bits_allocated} bits")
     recoder.write_header(pixels.tag, vr, pixel_data.length + pixel_data.length % 2)
     recoder.copy(pixel_data.offset, pixel_data.length, word_bytes)
     recoder.write(bytes(pixel_data.length % 2))
