@@ -20,9 +20,9 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 from hilum.core.errors import IndexUnavailable, Invalid, Unsupported
 from hilum.core.levels import Level
 from hilum.core.query import Condition, Exact, Query
-from hilum.http.reception import Intake, origin
+from hilum.http.reception import origin
 from hilum.index.stored import StoredInstance
-from hilum.services.ingest import Receipt
+from hilum.services.ingest import Ingest, Receipt
 from hilum.services.promotion import Outcome
 from hilum.services.retrieve import Retrieve
 
@@ -118,8 +118,8 @@ def _override(data_set: pydicom.FileDataset, patient: Patient) -> None:
 class Overrides:
     """Makes instances of another patient out of uploaded ones."""
 
-    def __init__(self, intake: Intake, retrieve: Retrieve) -> None:
-        self._intake = intake
+    def __init__(self, ingest: Ingest, retrieve: Retrieve) -> None:
+        self._ingest = ingest
         self._retrieve = retrieve
 
     async def find(self, receipt: Receipt) -> StoredInstance:
@@ -157,7 +157,7 @@ class Overrides:
         HilumError
             As `with_patient` and `hilum.services.ingest.Ingest.accept` do.
         """
-        with self._retrieve.open(instance) as source, self._intake.begin(origin()) as writer:
+        with self._retrieve.open(instance) as source, self._ingest.begin(origin()) as writer:
             for piece in with_patient(source, patient):
                 writer.write(piece)
-            return self._intake.accept(writer)
+            return self._ingest.accept(writer)

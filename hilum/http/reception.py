@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Final, Protocol
+from typing import Final
 
 from hilum.core.errors import HilumError, Invalid
 from hilum.core.instance import Origin
@@ -21,7 +21,7 @@ from hilum.http.multipart import (
     PartData,
     PartEnds,
 )
-from hilum.services.ingest import Receipt
+from hilum.services.ingest import Ingest, Receipt
 from hilum.storage.spool import SpoolWriter
 
 #: `Origin.source` of everything that comes this way.
@@ -32,18 +32,6 @@ _PARTS: Final = 100_000
 _HEAD_BYTES: Final = 132
 _NAME_CHARACTERS: Final = 255
 _TOLD: Final = (json_tag("PatientName"),)
-
-
-class Intake(Protocol):
-    """The part of `hilum.services.ingest.Ingest` that an upload needs."""
-
-    def begin(self, origin: Origin) -> SpoolWriter:
-        """Open a spool writer."""
-        ...
-
-    def accept(self, writer: SpoolWriter) -> Receipt:
-        """Make what was written durable and queue it."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +49,12 @@ class Arrival:
 class Reception:
     """One upload. For one thread at a time; `close` it in any case."""
 
-    def __init__(self, intake: Intake, boundary: str, limits: ArchiveLimits | None = None) -> None:
+    def __init__(self, ingest: Ingest, boundary: str, limits: ArchiveLimits | None = None) -> None:
         self.arrivals: list[Arrival] = []
         """One for each file, in the order of the request."""
         self.fields: dict[str, str] = {}
         """The form's other fields."""
-        self._intake = intake
+        self._ingest = ingest
         self._parser = MultipartParser(boundary)
         self._limits = limits or ArchiveLimits()
         self._parts = 0
@@ -118,7 +106,7 @@ class Reception:
         if begins.file_name is None and begins.name != _FILE_FIELD:
             return _Field(begins.name, self.fields)
         name = _shown(begins.file_name or begins.name)
-        return _File(name, self._intake, self._limits, self.arrivals)
+        return _File(name, self._ingest, self._limits, self.arrivals)
 
 
 class _Field:
@@ -149,16 +137,16 @@ class _File:
     """
 
     def __init__(
-        self, name: str, intake: Intake, limits: ArchiveLimits, arrivals: list[Arrival]
+        self, name: str, ingest: Ingest, limits: ArchiveLimits, arrivals: list[Arrival]
     ) -> None:
         self.name = name
-        self._intake = intake
+        self._ingest = ingest
         self._limits = limits
         self._arrivals = arrivals
         self._writer: SpoolWriter | None = None
         self._fault: HilumError | None = None
         try:
-            self._writer = intake.begin(origin())
+            self._writer = ingest.begin(origin())
         except HilumError as error:
             self._fault = error
 
@@ -181,7 +169,7 @@ class _File:
             if is_archive(writer.head(_HEAD_BYTES)):
                 self._unpack(writer)
             else:
-                self._take(self.name, partial(self._intake.accept, writer))
+                self._take(self.name, partial(self._ingest.accept, writer))
 
     def drop(self) -> None:
         if self._writer is not None:
@@ -200,10 +188,10 @@ class _File:
             self._arrivals.append(Arrival(self.name, Invalid("the archive holds no files")))
 
     def _copy(self, pieces: Iterable[bytes]) -> Receipt:
-        with self._intake.begin(origin()) as writer:
+        with self._ingest.begin(origin()) as writer:
             for piece in pieces:
                 writer.write(piece)
-            return self._intake.accept(writer)
+            return self._ingest.accept(writer)
 
     def _take(self, name: str, accept: Callable[[], Receipt]) -> None:
         try:

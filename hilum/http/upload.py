@@ -118,8 +118,16 @@ class Uploads:
 
     async def _settled(self, arrivals: list[Arrival]) -> list[Arrival]:
         """Wait until what was accepted can be found, and tell what could not be stored."""
-        receipts = [a.result for a in arrivals if isinstance(a.result, Receipt)]
-        await self._call(self._ingest.wait_visible, receipts, self._visible_seconds)
+        # Not `Ingest.wait_visible`: with MongoDB away the waiting would use up the threads.
+        outcomes = [
+            asyncio.wrap_future(arrival.result.outcome)
+            for arrival in arrivals
+            if isinstance(arrival.result, Receipt)
+        ]
+        if outcomes:
+            done, _ = await asyncio.wait(outcomes, timeout=self._visible_seconds)
+            for outcome in done:
+                outcome.exception()  # asyncio complains of one that nobody has looked at
         return [_with_outcome(arrival) for arrival in arrivals]
 
     async def _overridden(self, arrival: Arrival, patient: Patient) -> Arrival:

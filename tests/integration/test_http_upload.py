@@ -7,13 +7,18 @@ import re
 import zipfile
 from collections.abc import AsyncIterator
 from pathlib import Path
+from urllib.parse import quote
 
+import aiohttp
 import numpy as np
 import pytest
+from aiohttp import web
 from pydicom.dataset import FileDataset
 from pydicom.uid import RLELossless
 
 from hilum.core.identifiers import public_id
+from hilum.http.server import HttpServer
+from hilum.http.upload import Uploads
 from hilum.index.database import Database
 from tests import corpus, dcmtk
 from tests.generated import ct, uid
@@ -284,6 +289,35 @@ async def test_a_full_disk_is_507_and_keeps_nothing(database: Database, tmp_path
         body = await answer.json()
         assert (answer.status, body["error"]["code"]) == (507, "storage-full")
         assert node.stored == node.spooled == []
+
+
+async def test_without_mongodb_uploads_are_safe_and_say_that_they_cannot_be_found_yet(
+    tmp_path: Path,
+) -> None:
+    away = Database.connect(f"mongodb://{quote(str(tmp_path), safe='')}%2Fnone.sock", "away")
+    async with http_node(away, tmp_path / "data") as node:
+        app = web.Application()
+        uploads = Uploads(node.services.ingest, node.services.retrieve, visible_seconds=0.2)
+        app.add_routes(uploads.routes())
+        app.on_cleanup.append(uploads.close)
+        server = HttpServer(app, "127.0.0.1", 0)
+        await server.start()
+        url = f"http://127.0.0.1:{server.port}/api/dicom/upload"
+
+        async def send(number: int) -> tuple[int, str, str]:
+            form = aiohttp.FormData()
+            form.add_field("file", io.BytesIO(encoded(ct(number))), filename="a")
+            answer = await node.client.post(url, data=form)
+            body = await answer.json()
+            return answer.status, body["message"], body["files"][0]["outcome"]
+
+        answers = await asyncio.gather(*(send(number) for number in range(20)))
+        assert set(answers) == {(202, "Stored 1 file; still being indexed", "accepted")}
+        # The names begin alike: what is committed has no ".part" behind it.
+        assert len(node.spooled) == 20
+        assert {path.suffix for path in node.spooled} == {".dcm"}
+        await server.stop()
+    away.close()
 
 
 async def test_a_client_that_goes_away_leaves_nothing_behind(
