@@ -263,7 +263,10 @@ def test_8_bit_entries_may_be_bytes_or_words() -> None:
 
 
 def test_segmented_palettes_expand_as_pydicom_expands_them() -> None:
-    path = next(path for path in all_files() if path.name.endswith("gdcm-US-ALOKA-16.dcm"))
+    name = "gdcm-US-ALOKA-16.dcm"
+    path = next((path for path in all_files() if path.name.endswith(name)), None)
+    if path is None:
+        pytest.skip(f"{name} is not in this clone")
     data_set = pydicom.dcmread(path)
     for colour in ("Red", "Green", "Blue"):
         data = data_set[f"Segmented{colour}PaletteColorLookupTableData"].value
