@@ -25,8 +25,8 @@ from hilum.scp.wire import AssociationLost, Silence, Wire
 
 #: No command set comes near it (PS3.7 9.3); a longer one is an attack or a mistake.
 _COMMAND_LIMIT_BYTES: Final = 64 * 1024
-#: An identifier is keys, not pixels.
-_IDENTIFIER_LIMIT_BYTES: Final = 16 * 1024 * 1024
+#: An identifier is keys, not pixels: room for a list of sixty thousand UIDs.
+_IDENTIFIER_LIMIT_BYTES: Final = 4 * 1024 * 1024
 _LINGER_SECONDS: Final = 2.0
 
 

@@ -34,7 +34,7 @@ _NUMBERS: Final = {
 }  # fmt: skip
 _NAME_GROUPS: Final = ("Alphabetic", "Ideographic", "Phonetic")
 _DS_CHARACTERS: Final = 16
-_INFLATED_LIMIT_BYTES: Final = 16 << 20
+_INFLATED_LIMIT_BYTES: Final = 4 << 20
 _DECODING_FAULTS: Final = (
     InvalidDicomError,
     BytesLengthException,

@@ -12,7 +12,6 @@ from hilum.core.errors import (
     IndexUnavailable,
     Invalid,
     NotDicom,
-    PeerUnreachable,
     Temporary,
     UnknownPeer,
 )
@@ -56,20 +55,20 @@ _FIND: Final = (
     (Invalid, DATA_SET_MISMATCH),
     (Temporary, OUT_OF_RESOURCES),
 )
-#: PS3.4 C.4.2.1.5 and C.4.3.1.4.
-_RETRIEVE: Final = (
+#: PS3.4 C.4.3.1.4.
+_GET: Final = (
     (NotDicom, CANNOT_UNDERSTAND),
     (Invalid, DATA_SET_MISMATCH),
-    (UnknownPeer, MOVE_DESTINATION_UNKNOWN),
-    (PeerUnreachable, CANNOT_PERFORM_SUBOPERATIONS),
     (IndexUnavailable, CANNOT_COUNT_MATCHES),
     (Temporary, CANNOT_PERFORM_SUBOPERATIONS),
 )
+#: PS3.4 C.4.2.1.5.
+_MOVE: Final = ((UnknownPeer, MOVE_DESTINATION_UNKNOWN), *_GET)
 _TABLES: Final[dict[int, tuple[tuple[type[HilumError], int], ...]]] = {
     CommandField.C_STORE_RQ: _STORE,
     CommandField.C_FIND_RQ: _FIND,
-    CommandField.C_MOVE_RQ: _RETRIEVE,
-    CommandField.C_GET_RQ: _RETRIEVE,
+    CommandField.C_MOVE_RQ: _MOVE,
+    CommandField.C_GET_RQ: _GET,
 }
 _COMMENT_CHARACTERS: Final = 64  # LO
 
