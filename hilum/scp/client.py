@@ -89,15 +89,6 @@ def echo(peer: Peer, ae_title: str, limits: TimeLimits | None = None) -> Echo:
     )
 
 
-def files_under(paths: Iterable[Path]) -> Iterator[Path]:
-    """Iterate the files named by `paths`, those in folders and below included, sorted."""
-    for path in paths:
-        if path.is_dir():
-            yield from sorted(each for each in path.rglob("*") if each.is_file())
-        else:
-            yield path
-
-
 def send(
     peer: Peer, ae_title: str, files: Iterable[Path], limits: TimeLimits | None = None
 ) -> Iterator[Sent]:
