@@ -332,6 +332,8 @@ def test_canvas_holds_every_slice_pixel_for_pixel(visit: Visit, ct_study: str) -
     page.reload()  # a link leads back to the same slice
     wait_for_image(page, 4)
     np.testing.assert_array_equal(canvas_pixels(page), windowed(slice_pixels(5), 40, 400))
+    page.keyboard.press("Escape")
+    expect(page.locator("#study-table")).to_be_visible()
 
 
 def test_scrolling_fast_ends_where_the_hand_stops(visit: Visit, ct_study: str) -> None:
@@ -368,7 +370,7 @@ def test_dragging_windows_the_image(visit: Visit, ct_study: str) -> None:
     np.testing.assert_array_equal(
         canvas_pixels(page), 255 - windowed(slice_pixels(2), center, width)
     )
-    page.keyboard.press("r")
+    page.locator(CANVAS).dblclick()
     expect(corner).to_contain_text("C 40 W 400")
     wait_for_image(page, 1)
     np.testing.assert_array_equal(canvas_pixels(page), windowed(slice_pixels(2), 40, 400))
@@ -548,6 +550,24 @@ def test_dropped_files_are_stored_or_refused_with_the_reason(visit: Visit, tmp_p
     assert visit.problems, "the refusal is an answer with an error status"
     assert all("400" in problem for problem in visit.problems)
     visit.problems.clear()
+
+
+def test_an_upload_that_failed_for_now_is_sent_again_on_request(
+    visit: Visit, tmp_path: Path
+) -> None:
+    answer = {"success": False, "error": {"code": "storage-full", "message": "reserve reached"}}
+    visit.page.route("**/api/dicom/upload", lambda route: route.fulfill(status=507, json=answer))
+    page = visit.goto()
+    page.locator("#file-input").set_input_files(ct_files(tmp_path, 2, study="again"))
+    uploads = page.locator("#uploads")
+    expect(uploads).to_contain_text("0 of 2 files stored")
+    expect(page.locator('.upload[data-state="failed"]').first).to_contain_text("disk is full")
+    assert all("507" in problem for problem in visit.problems)
+    visit.problems.clear()
+
+    page.unroute("**/api/dicom/upload")
+    uploads.get_by_role("button", name="Retry failed").click()
+    expect(uploads).to_contain_text("2 files stored")
 
 
 # A node of its own --------------------------------------------------------------------

@@ -1,7 +1,8 @@
 // Keys of a page. They rest while somebody types, while a dialog is open, and for chords
 // that belong to the browser.
 
-const TYPES = "input:not([type=range], [type=radio], [type=checkbox]), select, textarea";
+/** Where keys have a meaning of their own: arrows choose a radio button, scroll a list. */
+const OWN_KEYS = "input:not([type=range], [type=checkbox]), select, textarea, .uploads";
 
 /** A set of keys that can be switched on and off as its page comes and goes. */
 export class Keymap {
@@ -25,7 +26,7 @@ export class Keymap {
 
   #handle(event) {
     if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.target.closest?.(TYPES) || document.querySelector("dialog[open]")) return;
+    if (event.target.closest?.(OWN_KEYS) || document.querySelector("dialog[open]")) return;
     // A focused button or link keeps its own activation keys.
     const activates = event.key === " " || event.key === "Enter";
     if (activates && event.target.closest?.("button, a, summary, label")) return;

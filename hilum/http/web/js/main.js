@@ -21,15 +21,18 @@ const uploads = new UploadPanel(find("#uploads"), () => studies.refresh());
 /** The list as it was left, filters included. */
 let lastList = studiesHash();
 
+let lastStudy = null;
+
 onRoute(({ page, studyUid, query }) => {
   document.body.dataset.page = page;
   if (page === "viewer") {
     studies.hide();
     viewer.show(studyUid, query);
+    lastStudy = studyUid;
     return;
   }
   viewer.hide();
-  studies.show(query);
+  studies.show(query, lastStudy);
 });
 
 for (const link of document.querySelectorAll('[data-link="studies"]')) {

@@ -21,7 +21,9 @@ export class NodeStatus {
       if (!root.contains(event.target)) root.open = false;
     });
     root.addEventListener("keydown", (event) => {
-      if (event.key === "Escape") root.open = false;
+      if (event.key !== "Escape" || !root.open) return;
+      event.preventDefault(); // it closes the card, not the viewer
+      root.open = false;
     });
   }
 

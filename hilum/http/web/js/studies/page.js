@@ -58,12 +58,17 @@ export class StudiesPage {
     );
   }
 
-  /** Show the list for the filter in `query`. */
-  show(query) {
+  /**
+   * Show the list for the filter in `query`.
+   *
+   * @param leftStudy - UID of the study one comes back from, if any.
+   */
+  show(query, leftStudy) {
     this.#root.hidden = false;
     document.title = "Studies · Hilum";
     this.#filters.show(query);
     this.#apply();
+    this.#table.focusStudy(leftStudy);
     this.#keys.enable();
     this.#poll.start();
   }

@@ -19,7 +19,9 @@ export class StudyTable {
   /** Show placeholders until the first answer is here. */
   showSkeleton(count) {
     this.#rows.clear();
-    this.#body.replaceChildren(...Array.from({ length: count }, () => fromTemplate("study-skeleton")));
+    this.#body.replaceChildren(
+      ...Array.from({ length: count }, () => fromTemplate("study-skeleton")),
+    );
   }
 
   /**
@@ -44,6 +46,12 @@ export class StudyTable {
       else this.#body.insertBefore(row, place);
     }
     this.#rows = kept;
+  }
+
+  /** Focus the row of a study, if it is there. */
+  focusStudy(uid) {
+    const row = this.#rows.get(uid);
+    if (row) find("a", row).focus({ preventScroll: true });
   }
 
   /** Move the focus by `step` rows; from outside the list to its first row. */
@@ -89,9 +97,7 @@ function fill(row, study) {
     field(row, clipped).title = field(row, clipped).textContent;
   }
   showModalities(field(row, "modalities"), study.modalities ?? []);
-  const url = study.frameCount
-    ? frameUrl(study.studyInstanceUID, 0, thumbnailSize("list"))
-    : null;
+  const url = study.frameCount ? frameUrl(study.studyInstanceUID, 0, thumbnailSize("list")) : null;
   showThumbnail(find(".thumbnail", row), url);
 }
 

@@ -29,7 +29,15 @@ export class UploadQueue {
 
   /** Count and bytes by state, for the heading and the bars. */
   get totals() {
-    const totals = { files: this.uploads.length, done: 0, stored: 0, refused: 0, failed: 0, size: 0, sent: 0 };
+    const totals = {
+      files: this.uploads.length,
+      done: 0,
+      stored: 0,
+      refused: 0,
+      failed: 0,
+      size: 0,
+      sent: 0,
+    };
     for (const upload of this.uploads) {
       totals.size += upload.size;
       totals.sent += upload.progress;

@@ -79,8 +79,8 @@ export class Upload {
   }
 
   cancel() {
-    if (this.state === "waiting") this.#end("failed", "Cancelled");
-    else this.#request?.abort();
+    this.#request?.abort();
+    this.#end("failed", "Cancelled");
   }
 
   retry() {
@@ -91,18 +91,27 @@ export class Upload {
 
   #finish(request) {
     this.#request = null;
+    if (DONE.has(this.state)) return; // cancelled
     if (request.status >= 200 && request.status < 300) {
       this.#succeed(request.responseText);
       return;
     }
     const error = errorFrom(request.responseText, request.status);
     if (request.status === 0) error.code = "unreachable";
-    this.#end(error.temporary ? "failed" : "refused", REASONS[error.code] ?? error.message, error.message);
+    this.#end(
+      error.temporary ? "failed" : "refused",
+      REASONS[error.code] ?? error.message,
+      error.message,
+    );
   }
 
   #succeed(body) {
-    const { files, message } = JSON.parse(body);
-    this.#end("stored", resultOf(files), message);
+    try {
+      const { files, message } = JSON.parse(body);
+      this.#end("stored", resultOf(files), message);
+    } catch {
+      this.#end("failed", "Not an answer of the node"); // a proxy's login page, say
+    }
   }
 
   #end(state, result, detail = "") {

@@ -104,7 +104,10 @@ export class FrameLoader {
       if (this.has(request.key) || this.#running.has(request.key)) continue;
       free -= 1;
       // A frame that cannot be prefetched says so when it is wanted.
-      this.#load(request, "prefetch").then(() => this.#pump(), () => this.#pump());
+      this.#load(request, "prefetch").then(
+        () => this.#pump(),
+        () => this.#pump(),
+      );
     }
   }
 

@@ -12,7 +12,7 @@ import { layoutOf, Stack } from "./stack.js";
 import { StackView } from "./stack-view.js";
 
 /** A study may still be arriving: look often at first, seldom once it is quiet. */
-const REFRESH_SECONDS = { first: 4, longest: 60 };
+const REFRESH_SECONDS = { first: 4, longest: 30 };
 
 export class ViewerPage {
   #root = find("#viewer");
@@ -79,7 +79,9 @@ export class ViewerPage {
     try {
       const study = await getStudy(this.#studyUid, signal);
       const quiet = this.#study !== null && layoutOf(study) === layoutOf(this.#study);
-      this.#pause = quiet ? Math.min(this.#pause * 2, REFRESH_SECONDS.longest) : REFRESH_SECONDS.first;
+      this.#pause = quiet
+        ? Math.min(this.#pause * 2, REFRESH_SECONDS.longest)
+        : REFRESH_SECONDS.first;
       if (!quiet) this.#take(study);
     } catch (error) {
       if (isAbort(error)) return 0;

@@ -245,7 +245,10 @@ export class StackView {
   #prefetch() {
     if (!this.stack?.length) return;
     const places = this.#cine.playing
-      ? Array.from({ length: PREFETCH.ahead }, (_, i) => (this.#position + 1 + i) % this.stack.length)
+      ? Array.from(
+          { length: PREFETCH.ahead },
+          (_, i) => (this.#position + 1 + i) % this.stack.length,
+        )
       : this.stack.neighbours(this.#position, this.#direction, PREFETCH);
     this.#loader.prefetch(places.map((place) => this.#request(place)));
   }
