@@ -208,7 +208,8 @@ def _instance(
     dataset.PatientID = person.patient_id
     dataset.PatientBirthDate = person.birth_date
     dataset.PatientSex = person.sex
-    dataset.PatientAge = f"{int(date[:4]) - int(person.birth_date[:4]):03}Y"
+    # Dates are eight digits: their difference is whole years and a rest.
+    dataset.PatientAge = f"{(int(date) - int(person.birth_date)) // 10000:03}Y"
     dataset.StudyDate = dataset.SeriesDate = dataset.AcquisitionDate = dataset.ContentDate = date
     dataset.StudyTime = dataset.SeriesTime = dataset.AcquisitionTime = dataset.ContentTime = time
     dataset.Modality = modality
