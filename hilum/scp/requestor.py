@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from pynetdicom.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ
@@ -46,15 +47,13 @@ def associate(
     wire = Wire(connection)
     try:
         return _negotiate(wire, peer, calling_ae_title, proposals, limits)
-    except ProtocolViolation as error:
-        wire.write(abort_pdu(2, error.reason))
+    except PeerUnreachable as error:
+        if isinstance(error, ProtocolViolation):
+            with suppress(AssociationLost):
+                wire.write(abort_pdu(2, error.reason))
         wire.close()
-        raise PeerUnreachable(f"{peer}: {error}") from error
-    except AssociationLost as error:
-        wire.close()
-        raise PeerUnreachable(f"{peer}: {error}") from error
-    except PeerUnreachable:
-        wire.close()
+        if isinstance(error, AssociationLost):
+            raise PeerUnreachable(f"{peer}: {error}") from error
         raise
 
 

@@ -236,6 +236,25 @@ def test_missing_unique_key_is_all_right_in_a_relational_query(node: ScpNode) ->
         assert (len(responses), responses[-1].status) == (9, 0)
 
 
+@pytest.mark.parametrize(
+    ("options", "keys", "matches"),
+    [
+        (b"\0\0\1", {"PatientName": "jorg mull"}, 1),
+        (b"\0\0\0", {"PatientName": "jorg mull"}, 0),
+        # Until 1 a.m. of the day after the studies: by date alone, and as one moment.
+        (b"\0\0\0", {"StudyDate": "20260101-20260103", "StudyTime": "040000-010000"}, 0),
+        (b"\0\1\0", {"StudyDate": "20260101-20260103", "StudyTime": "040000-010000"}, 4),
+    ],
+)
+def test_options_hold_where_they_were_negotiated(
+    node: ScpNode, options: bytes, keys: dict[str, str], matches: int
+) -> None:
+    with calling(node.address) as peer:
+        peer.associate([(STUDY_FIND, [IMPLICIT])], extended=[(STUDY_FIND, options)])
+        responses = find(peer, identifier("STUDY", SpecificCharacterSet="ISO_IR 192", **keys))
+    assert [response.status for response in responses] == [0xFF00] * matches + [0]
+
+
 def test_undecodable_and_missing_identifiers_cannot_be_understood(peer: RawPeer) -> None:
     peer.request(9, query_rq(0x20, STUDY_FIND), b"not deflated")
     assert peer.receive().status == 0xC000
