@@ -6,7 +6,7 @@ stop.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 
@@ -43,6 +43,7 @@ log = structlog.get_logger(__name__)
 # first query finds them. With MongoDB away there may be thousands: not worth waiting for.
 _REPLAY_SECONDS = 10.0
 _DRAIN_SECONDS = 20.0
+_SCHEMA_SECONDS = 2.0
 _SCHEMA_RETRY_SECONDS = 2.0
 
 
@@ -84,19 +85,17 @@ async def open_core(settings: Settings) -> AsyncIterator[Core]:
             mongod = EmbeddedMongod(settings.data_dir)
             uri = await mongod.start()
             stack.push_async_callback(mongod.stop)
-            await stack.enter_async_context(_background(mongod.watch()))
+            await stack.enter_async_context(_background(asyncio.create_task(mongod.watch())))
         database = Database.connect(uri, settings.mongodb.database)
         stack.callback(database.close)
-        try:
-            await database.ensure_schema()
-        except IndexUnavailable as error:
-            log.warning(
-                "MongoDB does not answer; accepting instances all the same", reason=str(error)
-            )
-            await stack.enter_async_context(_background(_ensure_schema(database)))
+        schema = asyncio.create_task(_ensure_schema(database))
+        await stack.enter_async_context(_background(schema))
+        # A MongoDB that answers is ready before the first query; one that does not must not
+        # keep modalities waiting.
+        await asyncio.wait([schema], timeout=_SCHEMA_SECONDS)
 
         promotion = Promotion(store, quarantine, Writer(database), settings.storage.conflict_policy)
-        await stack.enter_async_context(_background(promotion.run()))
+        await stack.enter_async_context(_background(asyncio.create_task(promotion.run())))
         crossing = Crossing(asyncio.get_running_loop())
         ingest = Ingest(spool, quarantine, promotion, crossing)
         stack.callback(ingest.close)
@@ -204,24 +203,30 @@ def _http_services(settings: Settings, core: Core, dicom: Server) -> HttpService
         "Instances on disk and not yet indexed",
         lambda: core.promotion.backlog,
     )
+    promotion = core.promotion
+    metrics.counter(
+        "hilum_received_instances", "Instances accepted", lambda: promotion.received_instances
+    )
+    metrics.counter("hilum_received_bytes", "Bytes accepted", lambda: promotion.received_bytes)
     metrics.gauge("hilum_quarantined_files", "Files in quarantine", lambda: len(core.quarantine))
     return services
 
 
 async def _ensure_schema(database: Database) -> None:
     while True:
-        await asyncio.sleep(_SCHEMA_RETRY_SECONDS)
-        with suppress(IndexUnavailable):
+        try:
             await database.ensure_schema()
-            log.info("MongoDB answers")
+        except IndexUnavailable as error:
+            log.warning("MongoDB does not answer, instances are accepted", reason=str(error))
+            await asyncio.sleep(_SCHEMA_RETRY_SECONDS)
+        else:
             return
 
 
 @asynccontextmanager
-async def _background(work: Coroutine[object, object, None]) -> AsyncIterator[None]:
-    """Do `work` beside the body: its failure ends the body, the body's end cancels it."""
+async def _background(task: "asyncio.Task[None]") -> AsyncIterator[None]:
+    """Have `task` beside the body: its failure ends the body, the body's end cancels it."""
     body = asyncio.current_task()
-    task = asyncio.create_task(work)
 
     def end_body(done: "asyncio.Task[None]") -> None:
         if body is not None and not done.cancelled() and done.exception() is not None:

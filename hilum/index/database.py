@@ -1,6 +1,6 @@
 """The connection to MongoDB and the three collections everything else is built on."""
 
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 
 from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo.errors import PyMongoError
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from motor.motor_asyncio import AsyncIOMotorCollection, AsyncIOMotorDatabase
 
 Document: TypeAlias = dict[str, Any]
+
+# A server that is not there will not be there in ten seconds either, and somebody waits.
+_SELECTION_MILLISECONDS: Final = 3000
 
 
 class Database:
@@ -43,10 +46,9 @@ class Database:
                 retryWrites=True,
                 tz_aware=True,
                 appname="hilum",
-                serverSelectionTimeoutMS=milliseconds,
+                serverSelectionTimeoutMS=min(milliseconds, _SELECTION_MILLISECONDS),
                 connectTimeoutMS=milliseconds,
                 socketTimeoutMS=milliseconds,
-                timeoutMS=milliseconds,
             )
             self._database: AsyncIOMotorDatabase[Document] = self._client[name]
         except (PyMongoError, ValueError) as error:

@@ -6,6 +6,7 @@ acknowledge. Everything behind it, the store and the index, follows in `Promotio
 """
 
 import concurrent.futures
+import time
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ log = structlog.get_logger(__name__)
 
 # fsync waits for the disk, not for a core: a few more threads than cores share its groups.
 _SYNC_THREADS = 8
+# How often a wait for the index looks whether there is any point in it.
+_PATIENCE_SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +110,17 @@ class Ingest:
         return Receipt(header, entry.blob, self._enqueue(entry, header))
 
     def wait_visible(self, receipts: Iterable[Receipt], timeout_seconds: float) -> bool:
-        """Wait until queries find all of `receipts`; False if the time ran out first.
+        """Wait until queries find all of `receipts`; False if they do not yet.
 
-        Running out of time loses nothing: the spool holds the instances until the index
-        has them.
+        That is when the time ran out, or sooner if the index turns out to be away. Nothing
+        is lost: the spool holds the instances until the index has them.
         """
         outcomes = [receipt.outcome for receipt in receipts]
-        return not concurrent.futures.wait(outcomes, timeout_seconds).not_done
+        deadline = time.monotonic() + timeout_seconds
+        while concurrent.futures.wait(outcomes, _PATIENCE_SECONDS).not_done:
+            if self._promotion.stalled or time.monotonic() > deadline:
+                return False
+        return True
 
     def replay(self) -> int:
         """Queue what an earlier run acknowledged but did not finish; return how many.

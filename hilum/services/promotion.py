@@ -7,9 +7,11 @@ is away the batch at hand is tried again and the rest waits, in the spool and in
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Literal
@@ -35,6 +37,8 @@ _BATCH_SIZE = 500
 # being kept: a day without MongoDB must not cost the node its memory.
 _HEADERS_KEPT = 2_000
 _RETRY_FIRST_SECONDS = 0.1
+# How often a wait for the index looks whether there is any point in it.
+_PATIENCE_SECONDS = 0.25
 _RETRY_LONGEST_SECONDS = 5.0
 
 
@@ -86,6 +90,9 @@ class Promotion:
         self._arrived = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
+        self._stalled = False
+        self.received_instances = 0
+        self.received_bytes = 0
 
     @property
     def rejects_conflicts(self) -> bool:
@@ -97,8 +104,15 @@ class Promotion:
         """Instances that are acknowledged and cannot be found yet."""
         return len(self._waiting) + len(self._batch)
 
+    @property
+    def stalled(self) -> bool:
+        """Whether the last attempt failed for want of MongoDB or the disk."""
+        return self._stalled
+
     def add(self, pending: Pending) -> None:
         """Queue one instance."""
+        self.received_instances += 1
+        self.received_bytes += pending.entry.blob.size_bytes
         if len(self._waiting) >= _HEADERS_KEPT:
             pending = replace(pending, header=None)
         self._waiting.append(pending)
@@ -138,11 +152,17 @@ class Promotion:
             self._batch = []
 
     async def drained(self, timeout_seconds: float) -> bool:
-        """Wait until everything accepted can be found; False if the time ran out first."""
-        try:
-            await asyncio.wait_for(self._idle.wait(), timeout_seconds)
-        except TimeoutError:
-            return False
+        """Wait until everything accepted can be found.
+
+        False if the time ran out first, or the index turns out to be away: what is left
+        waits in the spool.
+        """
+        deadline = time.monotonic() + timeout_seconds
+        while not self._idle.is_set():
+            if self._stalled or time.monotonic() > deadline:
+                return False
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._idle.wait(), _PATIENCE_SECONDS)
         return True
 
     async def _finish(self, batch: Sequence[Pending]) -> None:
@@ -150,7 +170,9 @@ class Promotion:
         while batch:
             try:
                 batch = await self._attempt(batch)
+                self._stalled = False
             except Temporary as error:
+                self._stalled = True
                 log.warning("promotion waits", reason=str(error), backlog=self.backlog)
                 await asyncio.sleep(delay_seconds)
                 delay_seconds = min(2 * delay_seconds, _RETRY_LONGEST_SECONDS)

@@ -102,6 +102,7 @@ def test_instances_are_accepted_while_mongodb_is_away(tmp_path: Path, mongod: Mo
             lines.append(line)
             if sum("Store Response (Success)" in each for each in lines) == 5:
                 mongod.kill()
+        sender.stdout.close()
         sender.wait(60)
         assert dcmtk.parse_storescu("".join(lines)).acknowledged == late
         mongod.start()

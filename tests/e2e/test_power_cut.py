@@ -65,6 +65,7 @@ def send_and_kill(node: RunningNode, files: list[Path], after: int) -> list[Path
             successes += 1
             if successes == after:
                 node.kill()
+    sender.stdout.close()
     sender.wait(60)
     sent = dcmtk.parse_storescu("".join(lines)).acknowledged
     assert len(sent) >= after

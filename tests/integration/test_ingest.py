@@ -246,6 +246,7 @@ async def test_instances_wait_while_the_index_is_away(tmp_path: Path, database: 
     assert len(bench.spooled()) == 3
     assert bench.promotion.backlog == 3
     writer.away = False
+    await asyncio.wait_for(asyncio.wrap_future(receipts[-1].outcome), 20)
     assert await asyncio.to_thread(bench.ingest.wait_visible, receipts, 20)
     assert await database.instances.count_documents({}) == 3
     assert bench.spooled() == []
@@ -283,7 +284,7 @@ async def test_a_file_deleted_from_the_spool_by_hand_does_not_hold_up_the_others
     receipts = [await bench.accept(part10(ct(number))) for number in range(3)]
     next(p for p in bench.spooled() if p.read_bytes() == part10(ct(1))).unlink()
     writer.away = False
-    assert await bench.promotion.drained(20)
+    await asyncio.wait_for(asyncio.wrap_future(receipts[-1].outcome), 20)
     assert [type(r.outcome.exception()).__name__ for r in receipts] == [
         "NoneType",
         "NotFound",
