@@ -40,6 +40,8 @@ class Frames:
             png = await self._draw(located)
             response = web.Response(body=png, content_type="image/png")
         response.etag = located.etag
+        # A place in a study that is arriving may be another instance's by now.
+        response.headers["X-SOP-Instance-UID"] = located.instance.identity.sop_instance_uid
         response.headers["Cache-Control"] = _CACHING
         return response
 

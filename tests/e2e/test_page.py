@@ -23,6 +23,7 @@ from playwright.sync_api import (
     Page,
     Request,
     Response,
+    Route,
     expect,
     sync_playwright,
 )
@@ -465,6 +466,25 @@ def test_a_study_that_goes_on_arriving_keeps_its_images_apart(
     page.keyboard.press("Home")
     wait_for_image(page, 0)
     np.testing.assert_array_equal(canvas_pixels(page), windowed(slice_pixels(1), 40, 400))
+
+
+def test_a_picture_of_another_instance_is_never_shown(visit: Visit, ct_study: str) -> None:
+    refused: list[str] = []
+
+    def as_if_a_slice_had_come_in_front(route: Route) -> None:
+        if refused:
+            route.continue_()
+            return
+        refused.append(route.request.url)
+        route.fulfill(response=route.fetch(url=route.request.url.replace("/frames/3", "/frames/2")))
+
+    visit.page.route(re.compile("/frames/3"), as_if_a_slice_had_come_in_front)
+    visit.open_study(ct_study)
+    for _ in range(3):
+        visit.page.keyboard.press("ArrowDown")
+    wait_for_image(visit.page, 3)
+    assert refused
+    assert np.array_equal(canvas_pixels(visit.page), windowed(slice_pixels(4), 40, 400))
 
 
 def test_an_instance_without_pixels_says_so(

@@ -100,6 +100,8 @@ async def test_frames_are_counted_over_all_series_in_order(node: HttpNode) -> No
     assert np.array_equal(shown[0], linear(ct(1), 40, 400))
     assert np.array_equal(shown[1], linear(single, 40, 400))
     assert not shown[2].any()
+    answer = await node.client.get(f"{FRAMES}/2")
+    assert answer.headers["X-SOP-Instance-UID"] == moving.SOPInstanceUID
     assert np.array_equal(shown[3], linear(last, 40, 400))
     answer = await node.client.get(f"{FRAMES}/4")
     assert (answer.status, (await answer.json())["error"]["code"]) == (404, "not-found")
@@ -123,6 +125,7 @@ async def test_an_etag_spares_the_drawing_until_something_changes(node: HttpNode
     for known in (etag, f'"x", {etag}', f"W/{etag}", "*"):
         again = await node.client.get(f"{FRAMES}/0", headers={"If-None-Match": known})
         assert (again.status, again.headers["ETag"], await again.read()) == (304, etag, b"")
+        assert again.headers["X-SOP-Instance-UID"] == ct().SOPInstanceUID
     headers = {"If-None-Match": etag}
     assert (await node.client.get(f"{FRAMES}/0?size=32", headers=headers)).status == 200
     await upload(node, ct(RescaleIntercept=0))  # another version of the same instance

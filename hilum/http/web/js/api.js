@@ -78,10 +78,18 @@ export function frameUrl(studyUid, index, parameters = {}) {
   return query ? `${path}?${query}` : path;
 }
 
-/** A decoded frame: an ImageBitmap with the PNG's own values, no colour management. */
-export async function fetchFrame(url, signal) {
+/**
+ * A decoded frame: an ImageBitmap with the PNG's own values, no colour management.
+ *
+ * Frames are asked for by their place in the study, and places move while a study arrives:
+ * a picture of another instance than `sopInstanceUid` is an error with the code "moved".
+ */
+export async function fetchFrame(url, signal, sopInstanceUid) {
   const answer = await request(url, signal);
   if (!answer.ok) throw errorFrom(await answer.text(), answer.status);
+  if (sopInstanceUid && answer.headers.get("X-SOP-Instance-UID") !== sopInstanceUid) {
+    throw new ApiError("moved", "The study has changed meanwhile.", answer.status);
+  }
   const options = { colorSpaceConversion: "none", premultiplyAlpha: "none" };
   return createImageBitmap(await answer.blob(), options);
 }

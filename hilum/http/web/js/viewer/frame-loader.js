@@ -26,7 +26,7 @@ export class FrameLoader {
   #driving = false;
 
   /**
-   * @param fetch - `(url, signal)` to a promise of an ImageBitmap.
+   * @param fetch - `(request, signal)` to a promise of an ImageBitmap.
    * @param arrived - `(request, bitmap)`: a frame to draw, at once, before returning.
    * @param failed - `(request, error)`: the wanted frame cannot be had.
    */
@@ -121,7 +121,7 @@ export class FrameLoader {
     }
     const abort = new AbortController();
     const entry = { abort, role };
-    entry.promise = this.#fetch(request.url, abort.signal)
+    entry.promise = this.#fetch(request, abort.signal)
       .then((picture) => {
         if (abort.signal.aborted) {
           picture.close();

@@ -34,6 +34,7 @@ export class ViewerPage {
   constructor(leave, shortcuts) {
     this.#view = new StackView(find(".stage", this.#root), {
       moved: (stack, position) => this.#keepAddress(stack, position),
+      outdated: () => this.#poll.soon(),
       inverted: (inverted) => this.#button("invert").setAttribute("aria-pressed", inverted),
     });
     this.#poll = new Poll((signal) => this.#refresh(signal), REFRESH_SECONDS.first);
@@ -82,7 +83,8 @@ export class ViewerPage {
       this.#pause = quiet
         ? Math.min(this.#pause * 2, REFRESH_SECONDS.longest)
         : REFRESH_SECONDS.first;
-      if (!quiet) this.#take(study);
+      if (quiet) this.#view.confirm();
+      else this.#take(study);
     } catch (error) {
       if (isAbort(error)) return 0;
       if (!(error instanceof ApiError)) throw error;

@@ -38,10 +38,14 @@ export class StackView {
   #describe = oncePerPaint(() => this.#describePicture());
   #probing = false;
   #tellMoved;
+  #tellOutdated;
+  /** A picture was refused because the study had changed. */
+  #outdated = false;
 
   /**
    * @param stage - element with the viewport and the transport.
-   * @param on - `moved(stack, position)` once scrolling rests, `inverted(boolean)`.
+   * @param on - `moved(stack, position)` once scrolling rests, `inverted(boolean)`,
+   *   `outdated()` when the study is no longer as it was described.
    */
   constructor(stage, on) {
     this.#viewport = find(".viewport", stage);
@@ -49,11 +53,12 @@ export class StackView {
     this.#blank = find(".viewport__blank", stage);
     this.#display = new Display(this.#canvas);
     this.#inverted = on.inverted;
+    this.#tellOutdated = on.outdated;
     this.#tellMoved = debounce(() => {
       if (this.stack) on.moved(this.stack, this.#position);
     }, ADDRESS_PAUSE_MS);
     this.#loader = new FrameLoader({
-      fetch: fetchFrame,
+      fetch: ({ url, frame }, signal) => fetchFrame(url, signal, frame.instance.sopInstanceUID),
       arrived: (request, picture) => this.#draw(request, picture),
       failed: (request, error) => this.#fail(error),
     });
@@ -105,6 +110,11 @@ export class StackView {
     const playing = this.#cine.playing;
     this.open(studyUid, stack, position < 0 ? this.#position : position);
     if (playing) this.togglePlay();
+  }
+
+  /** The study is as it was described: ask again for what was refused. */
+  confirm() {
+    if (this.#outdated) this.#load();
   }
 
   /** Forget the study. */
@@ -237,6 +247,7 @@ export class StackView {
 
   /** Have the frame at the present position drawn, now or when it is here. */
   #load() {
+    this.#outdated = false;
     this.#canvas.dataset.ready = "false";
     this.#state("loading");
     this.#loader.show(this.#request(this.#position));
@@ -283,6 +294,11 @@ export class StackView {
   }
 
   #fail(error) {
+    if (error.code === "moved") {
+      this.#outdated = true;
+      this.#tellOutdated(); // the former picture stays, under its own label, until then
+      return;
+    }
     const { stack } = this;
     this.showProblem(frameProblem(error, () => this.#go(this.#position)));
     showFrame(this.#viewport, stack, stack.frames[this.#position]);
