@@ -56,6 +56,12 @@ class Unsupported(Invalid):
     code = "unsupported"
 
 
+class Undecodable(Unsupported):
+    """Pixel data that arrived in a state no decoder can make a picture of."""
+
+    code = "undecodable"
+
+
 class Conflict(HilumError):
     """The input contradicts what is already stored, and policy says to keep that."""
 

@@ -5,7 +5,7 @@ from typing import Final
 from aiohttp import ETag, web
 from multidict import MultiMapping
 
-from hilum.core.errors import Corrupt, Invalid, NoPixelData, Unsupported
+from hilum.core.errors import Corrupt, Invalid, NoPixelData, Undecodable, Unsupported
 from hilum.core.identifiers import parse_uid
 from hilum.http.parameters import boolean, number, single, whole
 from hilum.imaging.render import Rendering
@@ -54,7 +54,8 @@ class Frames:
         try:
             return await self._pictures.draw(located)
         except Corrupt as error:
-            raise Corrupt(f"{where}: {error}") from error
+            # Kept as it was sent; it is the sender's pixels that are damaged.
+            raise Undecodable(f"{where}: {error}") from error
         except Invalid as error:
             # The request has been checked: what is wrong is in the file.
             raise Unsupported(f"{where}: {error}") from error

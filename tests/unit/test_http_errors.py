@@ -21,6 +21,7 @@ EXPECTED = {
     errors.NotDicom: (400, "not-dicom"),
     errors.IdentityMismatch: (400, "identity-mismatch"),
     errors.Unsupported: (415, "unsupported"),
+    errors.Undecodable: (415, "undecodable"),
     errors.Conflict: (409, "conflict"),
     errors.Temporary: (503, "temporary"),
     errors.StorageFull: (507, "storage-full"),
