@@ -1,5 +1,6 @@
 """Negotiation, rejections, and everything that is not a well-behaved association."""
 
+import resource
 import socket
 import threading
 import time
@@ -253,6 +254,21 @@ def test_probes_leave_no_thread_and_no_descriptor(node: ScpNode) -> None:
     wait_until(lambda: threading.active_count() <= threads)
     # The database's own connections come and go; 200 of ours would be seen.
     assert open_descriptors() < descriptors + 20
+
+
+def resident_bytes() -> int:
+    pages = Path("/proc/self/statm").read_text().split()[1]
+    return int(pages) * resource.getpagesize()
+
+
+def test_silent_connections_cost_next_to_no_memory(node: ScpNode) -> None:
+    before = resident_bytes()
+    silent = [socket.create_connection(node.address) for _ in range(200)]
+    wait_until(lambda: node.server.connections == len(silent))
+    assert resident_bytes() - before < 20 << 20
+    for connection in silent:
+        connection.close()
+    wait_until(lambda: node.server.connections == 0)
 
 
 def test_silent_connection_is_closed_by_the_artim_timer(mongodb_uri: str, tmp_path: Path) -> None:
