@@ -112,7 +112,7 @@ async def open_core(settings: Settings) -> AsyncIterator[Core]:
             ingest=ingest,
             promotion=promotion,
             search=Search(catalogue),
-            retrieve=Retrieve(catalogue, store),
+            retrieve=Retrieve(catalogue, store, workers, crossing),
             pictures=Pictures(catalogue, store, workers),
             database=database,
             spool=spool,

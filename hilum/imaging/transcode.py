@@ -6,6 +6,7 @@ and a lossy frame decoded is not lossier than it was (PS3.4 B.4.1.2).
 """
 
 import struct
+from pathlib import Path
 from typing import BinaryIO, Final
 
 import numpy as np
@@ -109,6 +110,12 @@ def transcode(source: BinaryIO, source_uid: str, target_uid: str, out: BinaryIO)
         _native(recoder, header, header.pixel_data, encoding)
     else:
         _compressed(recoder, reader, header, header.pixel_data, encoding)
+
+
+def transcode_file(source: Path, source_uid: str, target_uid: str, target: Path) -> None:
+    """`transcode` from path to path; what a helper process is asked to do."""
+    with source.open("rb") as file, target.open("xb") as out:
+        transcode(file, source_uid, target_uid, out)
 
 
 def _native(recoder: Recoder, header: Header, pixel_data: PixelData, encoding: Encoding) -> None:

@@ -82,13 +82,20 @@ class DecodeWorkers:
             rendering,
         )
 
-    async def call(self, function: Callable[..., bytes | None], *arguments: Any) -> bytes:
+    async def call(
+        self,
+        function: Callable[..., bytes | None],
+        *arguments: Any,
+        timeout_seconds: float | None = None,
+    ) -> bytes:
         """Return what a module-level function returns in a helper, which may die of it.
 
         Parameters
         ----------
         function, arguments
             Both are pickled; the result is bytes, or None for nothing.
+        timeout_seconds
+            For this piece of work, if it may take longer than others.
 
         Raises
         ------
@@ -111,7 +118,7 @@ class DecodeWorkers:
         if self._stopped:
             self._free.release()
             raise Temporary("the decoders are being stopped")
-        work = asyncio.create_task(self._do(request))
+        work = asyncio.create_task(self._do(request, timeout_seconds or self._timeout_seconds))
         self._work.add(work)
         work.add_done_callback(self._done)
         try:
@@ -137,25 +144,23 @@ class DecodeWorkers:
             # Looked at, so that nobody complains where the caller has gone away.
             work.exception()
 
-    async def _do(self, request: bytes) -> bytes:
+    async def _do(self, request: bytes, timeout_seconds: float) -> bytes:
         try:
             try:
-                answer = await self._ask(request)
+                answer = await self._ask(request, timeout_seconds)
             except HelperDied:
                 # Perhaps it died of something else, such as want of memory elsewhere.
-                answer = await self._ask(request)
+                answer = await self._ask(request, timeout_seconds)
         except HelperDied as error:
             raise Corrupt(f"the decoder crashed over this frame ({error})") from error
         except TimeoutError as error:
-            raise Corrupt(
-                f"the frame took longer than {self._timeout_seconds:g} s to decode"
-            ) from error
+            raise Corrupt(f"decoding took longer than {timeout_seconds:g} s") from error
         return _result(answer)
 
-    async def _ask(self, request: bytes) -> bytes:
+    async def _ask(self, request: bytes, timeout_seconds: float) -> bytes:
         helper = self._idle.pop() if self._idle else await _Helper.start()
         try:
-            async with asyncio.timeout(self._timeout_seconds):
+            async with asyncio.timeout(timeout_seconds):
                 answer = await helper.ask(request)
         except BaseException:
             await helper.end()

@@ -1,14 +1,18 @@
 """The node, or its command line, as service class user: C-ECHO and C-STORE of files."""
 
+import tempfile
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from hilum.core.errors import HilumError, Invalid, PeerUnreachable, StorageUnavailable
 from hilum.core.peer import Peer
 from hilum.imaging.header import read_header
+from hilum.imaging.transcode import transcode
 from hilum.scp.association import TimeLimits
 from hilum.scp.command import Command, CommandField
 from hilum.scp.contexts import VERIFICATION, Proposal
@@ -137,4 +141,14 @@ def outgoing_file(path: Path) -> Outgoing:
         transfer_syntax_uid=header.transfer_syntax_uid,
         data_set_offset=header.data_set_offset,
         open=lambda: path.open("rb"),
+        rewrite=partial(_rewritten, path, header.transfer_syntax_uid),
     )
+
+
+def _rewritten(path: Path, source_uid: str, target_uid: str) -> BinaryIO:
+    with path.open("rb") as source, ExitStack() as unless_done:
+        target = unless_done.enter_context(tempfile.TemporaryFile(prefix="hilum-"))
+        transcode(source, source_uid, target_uid, target)
+        target.flush()  # what reads it next does so by its descriptor
+        unless_done.pop_all()
+        return target

@@ -1,11 +1,10 @@
 """Sending stored instances by C-STORE: for C-MOVE, for C-GET and for ``hilum send``.
 
 What the peer accepts as it is stored is sent as it is stored, straight from the file in
-PDUs of the peer's size. What it does not is rewritten into a temporary file first.
+PDUs of the peer's size. What it does not is rewritten first.
 """
 
 import os
-import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import BinaryIO, Final
@@ -15,7 +14,7 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from hilum.core.errors import Unsupported
 from hilum.imaging.part10 import read_file_meta
 from hilum.imaging.reader import FileReader
-from hilum.imaging.transcode import can_transcode, transcode
+from hilum.imaging.transcode import can_transcode
 from hilum.scp.association import Association, Context
 from hilum.scp.command import Command, CommandField
 
@@ -33,6 +32,8 @@ class Outgoing:
     transfer_syntax_uid: str
     data_set_offset: int
     open: Callable[[], BinaryIO]
+    rewrite: Callable[[str], BinaryIO]
+    """Opens a Part 10 file of it in another transfer syntax."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,19 +79,14 @@ def send(
     if originator is not None:
         command.move_originator_ae_title = originator.ae_title
         command.move_originator_message_id = originator.message_id
-    with outgoing.open() as file:
-        if context.transfer_syntax == outgoing.transfer_syntax_uid:
-            file.seek(outgoing.data_set_offset)
-            size_bytes = file.seek(0, os.SEEK_END) - outgoing.data_set_offset
-            file.seek(outgoing.data_set_offset)
-            return association.store(context, command, file, size_bytes, meanwhile)
-        with tempfile.TemporaryFile(prefix="hilum-") as rewritten:
-            transcode(file, outgoing.transfer_syntax_uid, context.transfer_syntax, rewritten)
-            rewritten.flush()  # what reads it next does so by its descriptor
-            offset = read_file_meta(FileReader(rewritten)).data_set_offset
-            size_bytes = rewritten.seek(0, os.SEEK_END) - offset
-            rewritten.seek(offset)
-            return association.store(context, command, rewritten, size_bytes, meanwhile)
+    as_stored = context.transfer_syntax == outgoing.transfer_syntax_uid
+    with outgoing.open() if as_stored else outgoing.rewrite(context.transfer_syntax) as file:
+        offset = outgoing.data_set_offset
+        if not as_stored:
+            offset = read_file_meta(FileReader(file)).data_set_offset
+        size_bytes = file.seek(0, os.SEEK_END) - offset
+        file.seek(offset)
+        return association.store(context, command, file, size_bytes, meanwhile)
 
 
 def choose_context(contexts: Iterable[Context], outgoing: Outgoing) -> Context | None:

@@ -50,6 +50,7 @@ def outgoing_of(request: Request, instances: Iterable[StoredInstance]) -> list[O
             transfer_syntax_uid=instance.transfer_syntax_uid,
             data_set_offset=instance.data_set_offset,
             open=partial(retrieve.open, instance),
+            rewrite=partial(retrieve.rewrite, instance),
         )
         for instance in instances
     ]

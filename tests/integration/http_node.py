@@ -68,12 +68,13 @@ async def http_node(
     catalogue = Catalogue(database)
     promotion = Promotion(store, quarantine, Writer(database))
     promoting = asyncio.create_task(promotion.run())
-    ingest = Ingest(spool, quarantine, promotion, Crossing(asyncio.get_running_loop()))
+    crossing = Crossing(asyncio.get_running_loop())
+    ingest = Ingest(spool, quarantine, promotion, crossing)
     workers = DecodeWorkers()
     services = Services(
         ingest=ingest,
         search=Search(catalogue),
-        retrieve=Retrieve(catalogue, store),
+        retrieve=Retrieve(catalogue, store, workers, crossing),
         pictures=Pictures(catalogue, store, workers),
         probes={"db": database.ping, "storage": _in_thread(spool.check)},
         about={"aet": "TEST", "version": "0"},

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hilum.core.peer import Peer
+from hilum.imaging.workers import DecodeWorkers
 from hilum.index.catalogue import Catalogue
 from hilum.index.database import Database
 from hilum.index.writer import Writer
@@ -85,23 +86,23 @@ def scp_node(
     thread.start()
     crossing = Crossing(loop)
 
-    async def build() -> tuple[Database, Promotion, "asyncio.Task[None]"]:
+    async def build() -> tuple[Database, Promotion, DecodeWorkers, "asyncio.Task[None]"]:
         database = Database.connect(mongodb_uri, f"test_{secrets.token_hex(6)}")
         await database.ensure_schema()
         promotion = Promotion(store, quarantine, Writer(database), policy)
-        return database, promotion, asyncio.create_task(promotion.run())
+        return database, promotion, DecodeWorkers(), asyncio.create_task(promotion.run())
 
     store = LocalStore(root / "objects")
     quarantine = Quarantine(root / "quarantine")
     spool = Spool(root / "spool", reserve_bytes)
-    database, promotion, promoting = crossing.call(build())
+    database, promotion, workers, promoting = crossing.call(build())
     catalogue = Catalogue(database)
     ingest = Ingest(spool, quarantine, promotion, crossing)
     services = Services(
         ae_title="HILUM",
         ingest=ingest,
         search=Search(catalogue),
-        retrieve=Retrieve(catalogue, store),
+        retrieve=Retrieve(catalogue, store, workers, crossing),
         crossing=crossing,
         peers={} if peers is None else peers,
         limits=limits or TimeLimits(),
@@ -112,6 +113,7 @@ def scp_node(
     async def tear_down() -> None:
         promoting.cancel()
         await asyncio.gather(promoting, return_exceptions=True)
+        await workers.stop()
         await database.raw.client.drop_database(database.raw.name)
         database.close()
 

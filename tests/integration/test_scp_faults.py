@@ -8,6 +8,7 @@ import pytest
 from pydicom.dataset import Dataset
 
 from hilum.core.peer import Peer
+from hilum.imaging.workers import DecodeWorkers
 from hilum.index.catalogue import Catalogue
 from hilum.index.database import Database
 from hilum.scp.acceptor import Admission
@@ -42,7 +43,7 @@ def peer(mongodb_uri: str, tmp_path: Path) -> Iterator[RawPeer]:
         services = replace(
             node.services,
             search=Search(catalogue),
-            retrieve=Retrieve(catalogue, node.store),
+            retrieve=Retrieve(catalogue, node.store, DecodeWorkers(), crossing),
             peers={"DEST": Peer("DEST", "127.0.0.1", 1)},
         )
         server = Server("127.0.0.1", 0, Admission("HILUM"), services)
