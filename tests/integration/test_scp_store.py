@@ -194,7 +194,7 @@ def test_empty_data_set_is_refused(node: ScpNode, peer: RawPeer) -> None:
     peer.request(1, store_rq("1.2.3"))
     peer.send(p_data(pdv(1, b"", is_command=False, is_last=True)))
     assert refused(peer)[0] == 0xC000
-    assert not node.spooled
+    wait_until(lambda: not node.spooled)
 
 
 def test_no_data_set_at_all_is_refused(node: ScpNode, peer: RawPeer) -> None:
@@ -217,7 +217,7 @@ def test_uid_that_is_none_is_0117(node: ScpNode, peer: RawPeer, bad: str) -> Non
     assert response.status == 0x0117
     assert response.command.OffendingElement == 0x00001000
     assert response.command.MessageIDBeingRespondedTo == 9
-    assert not node.spooled
+    wait_until(lambda: not node.spooled)
 
 
 def test_class_of_another_context_is_0122(node: ScpNode, peer: RawPeer) -> None:
