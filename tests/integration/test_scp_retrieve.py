@@ -329,15 +329,18 @@ def test_requester_hears_of_a_destination_that_takes_its_time(
     requester: RawPeer, peers: dict[str, Peer]
 ) -> None:
     pending: list[Response] = []
+    heard = threading.Event()
 
     def slow(peer: RawPeer) -> None:
         message = peer.receive()
         pending.append(requester.receive())  # comes although nothing is done yet
+        heard.set()
         peer.respond(message.context_id, message.command)
         answering(*[0] * (COUNT - 1))(peer)
 
     with destination(peers, slow):
         move(requester, "SCRIPTED")
+        assert heard.wait(60)
         final = requester.receive_all()[-1]
     assert counts(pending[0]) == (COUNT, 0, 0, 0)
     assert counts(final) == (None, COUNT, 0, 0)
