@@ -128,6 +128,12 @@ class RunningNode:
         line = next(line for line in status.splitlines() if line.startswith("VmRSS"))
         return int(line.split()[1]) * 1024
 
+    def read_bytes(self) -> int:
+        """Bytes the process has read so far, from files and sockets."""
+        assert self.process is not None
+        line = Path(f"/proc/{self.process.pid}/io").read_text().splitlines()[0]
+        return int(line.removeprefix("rchar: "))
+
 
 @contextlib.contextmanager
 def running(data_dir: Path, **settings: str) -> Iterator[RunningNode]:

@@ -8,6 +8,8 @@ error on its console and any request that fails, fails the test.
 import base64
 import hashlib
 import re
+import subprocess
+import sys
 import urllib.parse
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -27,8 +29,10 @@ from playwright.sync_api import (
     expect,
     sync_playwright,
 )
+from pydicom import dcmread
 from pydicom.uid import XRayAngiographicImageStorage
 
+from hilum.demo.studies import write_studies
 from tests import dcmtk
 from tests.corpus import REAL_IMAGES, rows
 from tests.generated import ct, ct_files, save, uid
@@ -438,6 +442,30 @@ def test_a_film_plays_at_its_own_rate_and_stops(
     assert shown is not None
     assert (canvas_pixels(page) == 10 * int(shown)).all()
     expect(page.locator('[data-corner="series"]')).to_contain_text(f"frame {int(shown) + 1} of 25")
+
+
+def test_the_demonstration_is_there_to_look_at(
+    visit: Visit, shared_node: RunningNode, tmp_path: Path
+) -> None:
+    sent = subprocess.run(
+        [sys.executable, "-m", "hilum", "demo", f"HILUM@127.0.0.1:{shared_node.dicom_port}"],
+        capture_output=True,
+        check=False,
+    )
+    assert sent.returncode == 0, sent.stderr
+    slices = [dcmread(path) for path in write_studies(tmp_path)]
+    for first in {each.StudyInstanceUID: each for each in reversed(slices)}.values():
+        page = visit.goto(f"#/?search={first.PatientID}")
+        page.locator(f'tr[data-study-uid="{first.StudyInstanceUID}"] a').click()
+        wait_for_image(page, 0)
+        shown = canvas_pixels(page)
+        assert shown.shape == (first.Rows, first.Columns)
+        if first.Modality == "CT":
+            stored = first.pixel_array + (first.RescaleIntercept + 1024)
+            expected = windowed(stored, first.WindowCenter[0], first.WindowWidth[0])
+            np.testing.assert_array_equal(shown, expected)
+        else:
+            assert np.unique(shown).size > 50  # a picture, and not a flat one
 
 
 def test_a_study_that_goes_on_arriving_keeps_its_images_apart(
