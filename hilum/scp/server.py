@@ -31,6 +31,23 @@ _IDLE_SECONDS: Final = 1.0
 _ABORT_LINGER_SECONDS: Final = 2.0
 
 
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens for associations; port 0 takes a free one.
+
+    Raises
+    ------
+    Invalid
+        The address cannot be listened on.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    except OSError as error:
+        raise Invalid(
+            f"cannot listen for DICOM on {host}:{port}: {error.strerror or error}"
+        ) from error
+
+
 class Server:
     """Listens for associations and serves them.
 
@@ -44,6 +61,8 @@ class Server:
         What to serve them with.
     maximum_associations
         More than these at a time are rejected, transiently (PS3.8 9.3.4: 2/3/2).
+    listener
+        A socket that listens there already, and that other processes may share.
     """
 
     def __init__(
@@ -53,7 +72,9 @@ class Server:
         admission: Admission,
         services: Services,
         maximum_associations: int = 1000,
+        listener: socket.socket | None = None,
     ) -> None:
+        self._listener = listener
         self._host = host
         self.port = port
         """Where connections are taken, once started."""
@@ -84,15 +105,7 @@ class Server:
         Invalid
             The address cannot be listened on.
         """
-        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
-        try:
-            listener = socket.create_server(
-                (self._host, self.port), family=family, backlog=_BACKLOG
-            )
-        except OSError as error:
-            raise Invalid(
-                f"cannot listen for DICOM on {self._host}:{self.port}: {error.strerror or error}"
-            ) from error
+        listener = self._listener or listen(self._host, self.port)
         listener.settimeout(_ACCEPT_SECONDS)
         self.port = listener.getsockname()[1]
         self._thread = threading.Thread(

@@ -122,13 +122,18 @@ class Ingest:
                 return False
         return True
 
-    def replay(self) -> int:
+    def replay(self, spool: Spool | None = None) -> int:
         """Queue what an earlier run acknowledged but did not finish; return how many.
 
         Incomplete files, which were never acknowledged, are removed by the spool.
+
+        Parameters
+        ----------
+        spool
+            One that a dead process left behind; by default the one received into.
         """
         count = 0
-        for entry in self._spool.recover():
+        for entry in (spool or self._spool).recover():
             self._enqueue(entry, None)
             count += 1
         return count

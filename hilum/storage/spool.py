@@ -10,12 +10,10 @@ stays until it is stored and indexed, so that a crash leaves something to replay
 ``docs/storage-format.md`` goes through the crash points one by one.
 """
 
-import fcntl
 import hashlib
 import itertools
 import os
 import secrets
-import weakref
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -27,15 +25,15 @@ from typing import BinaryIO, Final, Self
 
 import structlog
 
-from hilum.core.errors import StorageFull, StorageUnavailable
+from hilum.core.errors import StorageFull
 from hilum.core.instance import Blob, Origin
 from hilum.storage.disk import as_domain_error, faults, probe, require_space
-from hilum.storage.durable import create_file, make_folder, sync_folder, write_all
+from hilum.storage.durable import create_file, sync_folder, write_all
+from hilum.storage.lock import FolderLock
 from hilum.storage.names import SpoolName
 
 log = structlog.get_logger(__name__)
 
-_LOCK: Final = ".lock"
 _PART: Final = ".part"
 # Source of a file that did not get its name here.
 _UNKNOWN: Final = "unknown"
@@ -227,8 +225,10 @@ class Spool:
 
     Raises
     ------
+    InUse
+        Another process owns the folder.
     StorageUnavailable
-        The folder cannot be made or written, or another process owns it.
+        It cannot be made or written.
     """
 
     def __init__(self, root: Path, reserve_bytes: int = 0) -> None:
@@ -237,19 +237,7 @@ class Spool:
         # Names of this run's files begin alike: recovery tells them from leftovers.
         self._run = secrets.token_hex(4)
         self._numbers = itertools.count()
-        with faults(f"open the spool {root}"):
-            make_folder(root)
-            lock = os.open(root / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        self._release = weakref.finalize(self, os.close, lock)
-        try:
-            # A record lock and no flock: it goes with this very process, and a helper
-            # process forked from it does not keep it alive.
-            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self.close()
-            raise StorageUnavailable(
-                f"the data directory is in use by another node: {root} is locked"
-            ) from error
+        self._lock = FolderLock(root)
 
     def create(self, origin: Origin) -> SpoolWriter:
         """Begin a file for an instance that arrives from `origin`.
@@ -317,7 +305,7 @@ class Spool:
 
     def close(self) -> None:
         """Give the folder free for another process. Idempotent."""
-        self._release()
+        self._lock.release()
 
 
 def _read_entry(path: Path) -> SpoolEntry:
