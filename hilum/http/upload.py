@@ -125,6 +125,7 @@ class Uploads:
             if isinstance(arrival.result, Receipt)
         ]
         if outcomes:
+            self._ingest.hurry()
             done, _ = await asyncio.wait(outcomes, timeout=self._visible_seconds)
             for outcome in done:
                 outcome.exception()  # asyncio complains of one that nobody has looked at

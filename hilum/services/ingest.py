@@ -9,11 +9,12 @@ import concurrent.futures
 import time
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 
 import structlog
 
-from hilum.core.errors import Conflict, HilumError, IdentityMismatch, Invalid
+from hilum.core.errors import Conflict, HilumError, IdentityMismatch, Invalid, Temporary
 from hilum.core.instance import Blob, Header, Origin
 from hilum.imaging.header import read_header
 from hilum.services.crossing import Crossing
@@ -117,10 +118,17 @@ class Ingest:
         """
         outcomes = [receipt.outcome for receipt in receipts]
         deadline = time.monotonic() + timeout_seconds
+        if not all(outcome.done() for outcome in outcomes):
+            self.hurry()
         while concurrent.futures.wait(outcomes, _PATIENCE_SECONDS).not_done:
             if self._promotion.stalled or time.monotonic() > deadline:
                 return False
         return True
+
+    def hurry(self) -> None:
+        """Have what was accepted made visible at once: somebody waits for it."""
+        with suppress(Temporary):  # the node is stopping: its next start does it
+            self._crossing.post(self._promotion.hurry)
 
     def replay(self, spool: Spool | None = None) -> int:
         """Queue what an earlier run acknowledged but did not finish; return how many.
@@ -144,7 +152,8 @@ class Ingest:
 
     def _enqueue(self, entry: SpoolEntry, header: Header | None) -> "Future[Outcome]":
         outcome: Future[Outcome] = Future()
-        self._crossing.post(self._promotion.add, Pending(entry, header, outcome))
+        if self._promotion.add(Pending(entry, header, outcome)):
+            self._crossing.post(self._promotion.wake)
         return outcome
 
     def _refuse_conflict(self, entry: SpoolEntry, header: Header) -> None:

@@ -15,6 +15,7 @@ from hilum.core.instance import Blob, Origin
 from hilum.index.catalogue import Catalogue
 from hilum.index.database import Database
 from hilum.index.writer import Write, Writer
+from hilum.services import promotion
 from hilum.services.crossing import Crossing
 from hilum.services.ingest import Expected, Ingest, Receipt
 from hilum.services.promotion import ConflictPolicy, Outcome, Promotion
@@ -250,6 +251,51 @@ async def test_instances_wait_while_the_index_is_away(tmp_path: Path, database: 
     assert await asyncio.to_thread(bench.ingest.wait_visible, receipts, 20)
     assert await database.instances.count_documents({}) == 3
     assert bench.spooled() == []
+    await bench.close()
+
+
+class CountingWriter(Writer):
+    """A writer that remembers how large its batches were."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self.sizes: list[int] = []
+
+    async def write(self, batch: "list[Write]") -> "list[Write]":  # type: ignore[override]
+        self.sizes.append(len(batch))
+        return await super().write(batch)
+
+
+async def test_a_stream_is_gathered_until_somebody_waits_for_it(
+    tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(promotion, "_GATHER_SECONDS", 3600.0)
+    writer = CountingWriter(database)
+    bench = Bench(tmp_path, writer)
+    assert await bench.outcome(part10(ct(0))) is Outcome.STORED  # the first waits for nothing
+    receipts = [await bench.accept(part10(ct(number))) for number in range(1, 6)]
+    assert not any(receipt.outcome.done() for receipt in receipts)
+    assert await asyncio.to_thread(bench.ingest.wait_visible, receipts[:1], 20)
+    assert await asyncio.to_thread(bench.ingest.wait_visible, receipts, 20)
+    assert writer.sizes == [1, 5]
+    await bench.accept(part10(ct(7)))
+    assert await bench.promotion.drained(20)
+    assert writer.sizes == [1, 5, 1]
+    await bench.close()
+
+
+async def test_a_full_batch_is_not_waited_with(
+    tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(promotion, "_GATHER_SECONDS", 3600.0)
+    monkeypatch.setattr(promotion, "_BATCH_SIZE", 3)
+    writer = CountingWriter(database)
+    bench = Bench(tmp_path, writer)
+    await bench.outcome(part10(ct(0)))
+    receipts = [await bench.accept(part10(ct(number))) for number in range(1, 5)]
+    await asyncio.wait_for(asyncio.wrap_future(receipts[2].outcome), 20)
+    assert writer.sizes == [1, 3]
+    assert bench.promotion.backlog == 1
     await bench.close()
 
 

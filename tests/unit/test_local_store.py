@@ -1,5 +1,7 @@
 """What the local store promises beyond the contract: its layout, and how names last."""
 
+import ctypes
+import errno
 import os
 import re
 import shutil
@@ -11,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from hilum.core.errors import Corrupt, StorageUnavailable
-from hilum.storage import local
+from hilum.storage import durable, local
 from hilum.storage.local import LocalStore
 from hilum.storage.spool import Spool, SpoolEntry
 from tests.contract.spooling import sha256sum, spooled
@@ -264,6 +266,42 @@ def test_after_a_failed_sync_the_same_put_syncs_again(
         entry.blob.digest[:2],
         ".",
     ]
+
+
+def test_many_folders_are_synced_by_one_sync_of_the_file_system_after_the_links(
+    store: LocalStore, spool: Spool, synced: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync = durable.sync_file_system
+
+    def recording_sync(folder: Path) -> None:
+        sync(folder)
+        synced.append(f"all of {folder.name}")
+
+    monkeypatch.setattr(local, "sync_file_system", recording_sync)
+    entries = [spooled(spool, bytes([number])) for number in range(20)]
+    store.put(entries)
+    assert synced == ["link"] * 20 + ["all of objects"]
+    synced.clear()
+    store.put(entries[:1])  # the names above it are known to last
+    assert synced == [str(store.path(entries[0].blob.digest).parent.relative_to(store._root))]
+
+
+def test_a_file_system_that_cannot_be_synced_has_stored_nothing(
+    store: LocalStore, spool: Spool, monkeypatch: pytest.MonkeyPatch, synced: list[str]
+) -> None:
+    class Broken:
+        def syncfs(self, _descriptor: int) -> int:
+            ctypes.set_errno(errno.EIO)
+            return -1
+
+    entries = [spooled(spool, bytes([number])) for number in range(20)]
+    with monkeypatch.context() as patched:
+        patched.setattr(durable, "_libc", Broken())
+        with pytest.raises(StorageUnavailable, match=os.strerror(errno.EIO)):
+            store.put(entries)
+    synced.clear()
+    store.put(entries[:1])  # and no name is taken to last
+    assert len(synced) == 3
 
 
 def fail_as_broken(_descriptor: int) -> None:
