@@ -6,7 +6,7 @@ and nothing piles up in memory.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -176,6 +176,12 @@ class Association:
         """Send a message."""
         command.has_data_set = bool(data_set)
         self._layer.send(context.id, command.encode(), data_set)
+
+    def send_all(self, context: Context, command: Command, data_sets: Iterable[bytes]) -> None:
+        """Send one message for each data set, all with the same command set."""
+        command.has_data_set = True
+        encoded = command.encode()
+        self._layer.send_all(context.id, [(encoded, data_set) for data_set in data_sets])
 
     def next_message_id(self) -> int:
         """Return a message id for a request of ours (PS3.7 9.1: unique while outstanding)."""

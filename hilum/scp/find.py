@@ -45,18 +45,16 @@ def handle(request: Request) -> None:
     services = request.services
     request.stored.await_visible(services)
     status = PENDING_UNSUPPORTED_KEYS if query.unsupported else PENDING
+    response = request.command.response(status)
     constant = _constant(keys, query, services.ae_title)
-    character_set = identifier.character_set_of(keys)
-    with closing(services.crossing.iterate(services.search.find(query))) as matches:
-        for match in matches:
+    encoder = identifier.Encoder(transfer_syntax, identifier.character_set_of(keys))
+    with closing(services.crossing.batches(services.search.find(query))) as batches:
+        for matches in batches:
             if request.association.cancelled(request.message_id):
                 request.respond(request.command.response(CANCEL))
                 return
-            reply = {**constant, **query.select(match.attributes)}
-            request.respond(
-                request.command.response(status),
-                identifier.encode(reply, transfer_syntax, character_set),
-            )
+            replies = [{**constant, **query.select(match.attributes)} for match in matches]
+            request.respond_all(response, map(encoder.encode, replies))
     request.respond(request.command.response(SUCCESS))
 
 

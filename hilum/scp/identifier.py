@@ -6,9 +6,9 @@ thousand studies would spend most of its time on data set objects otherwise.
 
 import struct
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from io import BytesIO
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
@@ -34,6 +34,10 @@ _NUMBERS: Final = {
 }  # fmt: skip
 _NAME_GROUPS: Final = ("Alphabetic", "Ideographic", "Phonetic")
 _DS_CHARACTERS: Final = 16
+#: VRs of numbers that may be equal and not the same; and of what may contain them.
+_FLOATING_VRS: Final = frozenset({"DS", "FD", "FL", "SQ"})
+#: Writers of one answer, one for each set of foreign characters in a reply.
+_WRITERS_KEPT: Final = 256
 _INFLATED_LIMIT_BYTES: Final = 4 << 20
 _DECODING_FAULTS: Final = (
     InvalidDicomError,
@@ -95,61 +99,123 @@ def encode(
     preferred_character_set
         Of the request, see `character_set.choose`.
     """
-    character_set = choose(_texts(attributes), preferred_character_set)
-    if character_set.terms:
-        element = {"vr": "CS", "Value": list(character_set.terms)}
-        attributes = {**attributes, _SPECIFIC_CHARACTER_SET: element}
-    writer = _Writer(transfer_syntax, character_set)
-    encoded = writer.data_set(attributes)
-    if transfer_syntax == DeflatedExplicitVRLittleEndian:
-        # Raw deflate, padded to an even length (PS3.5 A.5).
-        deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
-        encoded = deflater.compress(encoded) + deflater.flush()
-        encoded += b"\0" * (len(encoded) % 2)
-    return encoded
+    return Encoder(transfer_syntax, preferred_character_set).encode(attributes)
 
 
-def _texts(attributes: Attributes) -> Iterator[str]:
-    """Iterate all text that is subject to the character set."""
-    for element in attributes.values():
-        for value in element.get("Value", ()):
-            if isinstance(value, str):
-                yield value
-            elif isinstance(value, dict):
-                if element["vr"] == "PN":
-                    yield from value.values()
-                else:
-                    yield from _texts(value)
+class _Kept(NamedTuple):
+    """An element of a reply, and what became of it."""
+
+    element: dict[str, Any]
+    foreign: frozenset[str]
+    """Characters of its text that are not in ASCII."""
+    encoded: dict[tuple[str, ...], bytes]
+    """By the terms of the character set."""
+
+
+class Encoder:
+    """Writes the identifiers of one answer, one after the other.
+
+    Most elements of a reply are those of the reply before: of the images of a series, all
+    that belongs to the patient, the study and the series. What was written of an element is
+    kept until another value comes under its tag.
+
+    Parameters
+    ----------
+    transfer_syntax, preferred_character_set
+        As for `encode`.
+    """
+
+    def __init__(self, transfer_syntax: str, preferred_character_set: Sequence[str] = ()) -> None:
+        self._transfer_syntax = transfer_syntax
+        self._preferred = tuple(preferred_character_set)
+        self._kept: dict[str, _Kept] = {}
+        self._writers: dict[frozenset[str], _Writer] = {}
+
+    def encode(self, attributes: Attributes) -> bytes:
+        """Return an identifier; what came before has no part in its bytes."""
+        elements = {tag: self._keep(tag, attributes[tag]) for tag in sorted(attributes)}
+        writer = self._writer(frozenset().union(*[each.foreign for each in elements.values()]))
+        terms = writer.terms
+        if terms:
+            declared = {"vr": "CS", "Value": list(terms)}
+            elements[_SPECIFIC_CHARACTER_SET] = self._keep(_SPECIFIC_CHARACTER_SET, declared)
+            elements = dict(sorted(elements.items()))
+        parts = []
+        for tag, kept in elements.items():
+            encoded = kept.encoded.get(terms)
+            if encoded is None:
+                encoded = kept.encoded[terms] = writer.element(tag, kept.element)
+            parts.append(encoded)
+        identifier = b"".join(parts)
+        if self._transfer_syntax == DeflatedExplicitVRLittleEndian:
+            # Raw deflate, padded to an even length (PS3.5 A.5).
+            deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+            identifier = deflater.compress(identifier) + deflater.flush()
+            identifier += b"\0" * (len(identifier) % 2)
+        return identifier
+
+    def _keep(self, tag: str, element: dict[str, Any]) -> _Kept:
+        kept = self._kept.get(tag)
+        if kept is not None:
+            known = kept.element
+            # 1 and 1.0 are equal, and written differently.
+            if known is element or (known == element and element["vr"] not in _FLOATING_VRS):
+                return kept
+        kept = self._kept[tag] = _Kept(element, frozenset(_foreign(element)), {})
+        return kept
+
+    def _writer(self, foreign: frozenset[str]) -> "_Writer":
+        writer = self._writers.get(foreign)
+        if writer is None:
+            if len(self._writers) >= _WRITERS_KEPT:
+                self._writers.clear()
+            writer = _Writer(self._transfer_syntax, choose(foreign, self._preferred))
+            self._writers[foreign] = writer
+        return writer
+
+
+def _foreign(element: dict[str, Any]) -> Iterator[str]:
+    """Iterate the characters of an element that are not in ASCII, where a set says how."""
+    for value in element.get("Value", ()):
+        if isinstance(value, str):
+            if not value.isascii():
+                yield from (character for character in value if not character.isascii())
+        elif isinstance(value, dict):
+            nested = [{"Value": value.values()}] if element["vr"] == "PN" else value.values()
+            for each in nested:
+                yield from _foreign(each)
 
 
 class _Writer:
     """Encodes elements in one transfer syntax and one character set."""
 
     def __init__(self, transfer_syntax: str, character_set: CharacterSet) -> None:
-        self._order = ">" if transfer_syntax == ExplicitVRBigEndian else "<"
+        order = ">" if transfer_syntax == ExplicitVRBigEndian else "<"
+        self.terms = character_set.terms
+        self._order = order
         self._implicit = transfer_syntax == ImplicitVRLittleEndian
         self._encode_text: Callable[[str], bytes] = character_set.encode
+        self._implicit_head = struct.Struct("<HHL")
+        self._short_head = struct.Struct(f"{order}HH2sH")
+        self._long_head = struct.Struct(f"{order}HH2sxxL")
 
     def data_set(self, attributes: Attributes) -> bytes:
         """Return the elements in order of tags."""
-        return b"".join(
-            self._element(int(tag, 16), element["vr"], element.get("Value", ()))
-            for tag, element in sorted(attributes.items())
-        )
+        return b"".join([self.element(tag, element) for tag, element in sorted(attributes.items())])
 
-    def _element(self, tag: int, vr: str, values: Iterable[Any]) -> bytes:
-        value = self._value(vr, list(values))
-        head = struct.pack(f"{self._order}HH", tag >> 16, tag & 0xFFFF)
-        length = len(value)
+    def element(self, tag: str, element: dict[str, Any]) -> bytes:
+        """Return one element of the DICOM JSON model."""
+        vr = element["vr"]
+        value = self._value(vr, element.get("Value", ()))
+        group, number, length = int(tag[:4], 16), int(tag[4:], 16), len(value)
         if self._implicit:
-            return head + struct.pack("<L", length) + value
+            return self._implicit_head.pack(group, number, length) + value
         if vr not in _LONG_VRS and length > 0xFFFF:
             vr = "UN"  # the only VR a value too long for its own may take (PS3.5 6.2.2)
-        if vr in _LONG_VRS:
-            return head + vr.encode() + b"\0\0" + struct.pack(f"{self._order}L", length) + value
-        return head + vr.encode() + struct.pack(f"{self._order}H", length) + value
+        head = self._long_head if vr in _LONG_VRS else self._short_head
+        return head.pack(group, number, vr.encode(), length) + value
 
-    def _value(self, vr: str, values: list[Any]) -> bytes:
+    def _value(self, vr: str, values: Sequence[Any]) -> bytes:
         if vr == "SQ":
             return b"".join(self._item(item) for item in values)
         if vr in _NUMBERS:

@@ -1,6 +1,6 @@
 """What a service handler is given: a request, the association it came on, the node's services."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from hilum.core.peer import Peer
@@ -74,3 +74,7 @@ class Request:
     def respond(self, response: Command, identifier: bytes = b"") -> None:
         """Send a response."""
         self.association.send(self.context, response, identifier)
+
+    def respond_all(self, response: Command, identifiers: Iterable[bytes]) -> None:
+        """Send the same response once with each identifier."""
+        self.association.send_all(self.context, response, identifiers)

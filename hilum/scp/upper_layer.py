@@ -6,7 +6,7 @@ data value may be cut anywhere, so nothing is assembled that need not be.
 """
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import BinaryIO, Final
@@ -125,14 +125,23 @@ class UpperLayer:
 
     def send(self, context_id: int, command: bytes, data_set: bytes = b"") -> None:
         """Send a message: its command set and, if there is one, its data set."""
-        message = bytearray()
-        for part, is_command in ((command, 1), (data_set, 0)):
-            for start in range(0, len(part), self._fragment_bytes):
-                fragment = part[start : start + self._fragment_bytes]
-                is_last = start + len(fragment) == len(part)
-                message += self._head(context_id, is_command, is_last, len(fragment))
-                message += fragment
-        self.wire.write(message)
+        self.send_all(context_id, [(command, data_set)])
+
+    def send_all(self, context_id: int, messages: Iterable[tuple[bytes, bytes]]) -> None:
+        """Send messages, each a command set and a data set, in as few writes as will do."""
+        pdus = bytearray()
+        for command, data_set in messages:
+            for part, is_command in ((command, 1), (data_set, 0)):
+                for start in range(0, len(part), self._fragment_bytes):
+                    fragment = part[start : start + self._fragment_bytes]
+                    is_last = start + len(fragment) == len(part)
+                    pdus += self._head(context_id, is_command, is_last, len(fragment))
+                    pdus += fragment
+            if len(pdus) >= _LARGEST_PDU_BYTES:
+                self.wire.write(pdus)
+                pdus = bytearray()
+        if pdus:
+            self.wire.write(pdus)
 
     def send_file(
         self,

@@ -7,7 +7,9 @@ is never blocked, and a thread never touches what belongs to the loop.
 
 import asyncio
 import concurrent.futures
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator
+from contextlib import closing
 from typing import Any, TypeVar
 
 from hilum.core.errors import Temporary
@@ -16,6 +18,8 @@ T = TypeVar("T")
 
 #: Values fetched per crossing: a hand-over costs some 50 µs, a value much less.
 _BATCH_SIZE = 100
+#: A batch is handed over after that time, with what there is.
+_BATCH_SECONDS = 0.05
 
 
 class Crossing:
@@ -48,16 +52,24 @@ class Crossing:
             raise Temporary("the node is stopping") from error
 
     def iterate(self, values: AsyncIterator[T]) -> Generator[T, None, None]:
-        """Iterate `values` from another thread; the first batch is small, so it comes early.
+        """Iterate `values` from another thread, see `batches`."""
+        with closing(self.batches(values)) as batches:
+            for batch in batches:
+                yield from batch
 
+    def batches(self, values: AsyncIterator[T]) -> Generator[list[T], None, None]:
+        """Iterate `values` from another thread, several at a time.
+
+        The first comes alone, and no value waits long for others to keep it company.
         Leaving the loop early closes `values` too.
         """
         size = 1
         try:
             while True:
-                batch = self.call(_take(values, size))
-                yield from batch
-                if len(batch) < size:
+                batch, is_last = self.call(_take(values, size))
+                if batch:
+                    yield batch
+                if is_last:
                     return
                 size = _BATCH_SIZE
         finally:
@@ -77,14 +89,16 @@ class Crossing:
             raise Temporary("the node is stopping") from error
 
 
-async def _take(values: AsyncIterator[T], size: int) -> list[T]:
+async def _take(values: AsyncIterator[T], size: int) -> tuple[list[T], bool]:
+    """Return up to `size` values, and whether there are no more."""
     batch: list[T] = []
-    while len(batch) < size:
+    until = time.monotonic() + _BATCH_SECONDS
+    while len(batch) < size and not (batch and time.monotonic() > until):
         try:
             batch.append(await anext(values))
         except StopAsyncIteration:
-            break
-    return batch
+            return batch, True
+    return batch, False
 
 
 async def _close(values: AsyncIterator[T]) -> None:
