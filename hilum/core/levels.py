@@ -19,6 +19,10 @@ class Level(Enum):
     SERIES = "SERIES"
     IMAGE = "IMAGE"
 
+    # Members are unique objects. Enum hashes their names, in Python, and a query looks up
+    # some thirty levels a match.
+    __hash__ = object.__hash__
+
     @property
     def unique_key(self) -> str:
         """Keyword of the attribute that names an entity of this level."""

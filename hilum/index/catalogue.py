@@ -13,7 +13,7 @@ from hilum.index import patients, walk
 from hilum.index.database import Database, Document
 from hilum.index.documents import STORED_FIELDS, stored_instance
 from hilum.index.faults import translated
-from hilum.index.filters import level_filters
+from hilum.index.filters import Filter, level_filters
 from hilum.index.layouts import Layouts
 from hilum.index.stored import Match, Statistics, StoredInstance, StudyLayout
 
@@ -33,9 +33,9 @@ _MATCH_FIELDS: Final[Mapping[str, Any]] = {
     "received_at": 1,
     "updated_at": 1,
 }
-_MATCH_PROJECTIONS: Final = {
-    level: {**_MATCH_FIELDS, **dict.fromkeys(_COMPUTED[level].values(), 1)} for level in walk.LEVELS
-}
+_ABOVE: Final = {Level.SERIES: Level.STUDY, Level.IMAGE: Level.SERIES}
+#: Up to here the entities of a level are counted, one by one.
+_COUNTED: Final = 10_000
 _INSTANCE_PROJECTIONS: Final = {Level.IMAGE: STORED_FIELDS, Level.SERIES: {"order": 1}}
 
 
@@ -81,10 +81,17 @@ class Catalogue:
                     yield match
 
     async def _find(self, query: Query) -> AsyncGenerator[Match, None]:
-        found = walk.rows(self._database, query, _MATCH_PROJECTIONS)
+        above: Document | None = None
+        inherited: Attributes = {}
+        found = walk.rows(self._database, query, _projections(query))
         async with aclosing(found):
             async for row in found:
-                yield _match(row, query.level)
+                container = row.get(_ABOVE[query.level]) if query.level in _ABOVE else None
+                if container is not above:
+                    # Rows of one series share its document, and so what they inherit.
+                    above = container
+                    inherited = _inherited(row, query.level)
+                yield _match(row, query.level, inherited)
 
     async def count(self, query: Query) -> int:
         """Return how many `query` finds, its limit and offset aside.
@@ -101,11 +108,20 @@ class Catalogue:
             filters = level_filters(query)
             elsewhere = [level for level, each in filters.items() if each and level != query.level]
             if not elsewhere:
-                collection = self._database.collection(query.level)
-                return await collection.count_documents(filters[query.level])
+                return await self._count(query.level, filters[query.level])
             found = walk.rows(self._database, query, {})
             async with aclosing(found):
                 return sum([1 async for _ in found])
+
+    async def _count(self, level: Level, condition: Filter) -> int:
+        collection = self._database.collection(level)
+        if not condition:
+            # What MongoDB notes of a collection may be off by a few after a crash. Nobody
+            # sees that in a large number, and a page that polls must not count to it.
+            noted = await collection.estimated_document_count()
+            if noted > _COUNTED:
+                return noted
+        return await collection.count_documents(condition)
 
     async def instances(self, query: Query) -> list[StoredInstance]:
         """Return the instances of all that `query` finds, whatever its level.
@@ -220,20 +236,35 @@ class Catalogue:
         return Statistics(**found[0]) if found else Statistics(0, 0, 0, 0, 0, 0)
 
 
-def _match(row: walk.Row, level: Level) -> Match:
+def _projections(query: Query) -> walk.Projections:
+    """Return the fields that matches are made of: only what is requested, if that is said."""
+    projections = {}
+    for level in walk.LEVELS:
+        fields = {**_MATCH_FIELDS, **dict.fromkeys(_COMPUTED[level].values(), 1)}
+        if query.requested:
+            del fields["attributes"]
+            fields |= {f"attributes.{json_tag(keyword)}": 1 for keyword in query.requested}
+        projections[level] = fields
+    return projections
+
+
+def _inherited(row: walk.Row, level: Level) -> Attributes:
+    """Return the attributes of all that contains the entity of `level`."""
     attributes: Attributes = {}
-    for each in walk.LEVELS:
-        if each in row:
-            attributes.update(row[each].get("attributes", {}))
-            attributes.update(_computed(each, row[each]))
+    for above in walk.LEVELS[: walk.LEVELS.index(level)]:
+        attributes.update(row[above].get("attributes", {}))
+        attributes.update(_computed(above, row[above]))
+    return attributes
+
+
+def _match(row: walk.Row, level: Level, inherited: Attributes) -> Match:
     document = row[level]
-    ids = {each: row[each]["_id"] if each in row else "" for each in walk.LEVELS}
     return Match(
-        attributes=attributes,
+        attributes={**inherited, **document.get("attributes", {}), **_computed(level, document)},
         patient=document["patient"],
-        study=ids[Level.STUDY],
-        series=ids[Level.SERIES],
-        instance=ids[Level.IMAGE],
+        study=row[Level.STUDY]["_id"],
+        series=row[Level.SERIES]["_id"] if Level.SERIES in row else "",
+        instance=row[Level.IMAGE]["_id"] if Level.IMAGE in row else "",
         frame_count=document.get("frames", 0),
         size_bytes=document["blob"]["size"] if "blob" in document else document.get("size", 0),
         received_at=document.get("received_at"),

@@ -32,11 +32,22 @@ Filter: TypeAlias = dict[str, Any]
 
 #: Plain fields that hold the very value a query asks for, and no list.
 _PLAIN_FIELDS: Final = frozenset(
-    {"PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID"}
+    {
+        "PatientID",
+        # In the form it is searched in, and in the order answers are given in: one index
+        # finds a range of days and sorts it.
+        "StudyDate",
+        "StudyInstanceUID",
+        "SeriesInstanceUID",
+        "SOPInstanceUID",
+        "SOPClassUID",
+    }
 )
 _COMPUTED_FIELDS: Final = {
     keyword: keyword for keywords in COMPUTED_KEYWORDS.values() for keyword in keywords
 } | {"AvailableTransferSyntaxUID": "TransferSyntaxUID"}
+_FIRST_DAY: Final = "00000101"
+_LAST_DAY: Final = "99991231"
 #: How many names of a multi-valued attribute are matched group by group.
 _NAMES_BY_GROUP: Final = 8
 
@@ -83,6 +94,14 @@ def _clause(field: str, keyword: str, matching: Matching) -> Filter:
         case Wildcard(pattern):
             return {field: Regex(wildcard_pattern(pattern), "s")}
         case Range():
+            if field == "StudyDate":
+                # A value that is no date is in this field too: a range has two ends.
+                return {
+                    field: {
+                        "$gte": matching.first or _FIRST_DAY,
+                        "$lte": matching.last or _LAST_DAY,
+                    }
+                }
             return {field: {"$elemMatch": _bounds(matching)}}
         case PersonName():
             return _name_clause(field, keyword, matching)
@@ -90,7 +109,7 @@ def _clause(field: str, keyword: str, matching: Matching) -> Filter:
             inside = [_clause(each.keyword, each.keyword, each.matching) for each in conditions]
             return {field: {"$elemMatch": _all(inside)}}
         case MomentRange(time_keyword, date, time):
-            return _moment_clause(field, _field(time_keyword), date, time)
+            return _moment_clause(field, keyword, _field(time_keyword), date, time)
         case AnyOf(alternatives):
             return _any_clause(field, keyword, alternatives)
 
@@ -137,18 +156,17 @@ def _name_operand(group: str) -> str | Regex[str] | None:
     return pad_name_group(group)
 
 
-def _moment_clause(field: str, time_field: str, date: Range, time: Range) -> Filter:
+def _moment_clause(
+    field: str, date_keyword: str, time_field: str, date: Range, time: Range
+) -> Filter:
     """Return the filter for a moment between two: the times count on the outermost days only."""
-    clauses: list[Filter] = []
+    # What an index can narrow, before what it cannot.
+    clauses: list[Filter] = [_clause(field, date_keyword, date)]
     for operator, beyond, day, moment in (
         ("$gte", "$gt", date.first, time.first),
         ("$lte", "$lt", date.last, time.last),
     ):
-        if day is None:
-            continue
-        if moment is None:
-            clauses.append({field: {operator: day}})
-        else:
+        if day is not None and moment is not None:
             on_the_day = {field: day, time_field: {operator: moment}}
             clauses.append({"$or": [{field: {beyond: day}}, on_the_day]})
     return _all(clauses)

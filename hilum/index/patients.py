@@ -81,7 +81,7 @@ async def _matches(database: Database, patients: list[Document]) -> list[Match]:
         document["_id"]: document
         async for document in database.studies.aggregate(
             [
-                {"$match": {"patient": {"$in": [each["_id"] for each in patients]}}},
+                {"$match": {"PatientID": {"$in": [each["id"] for each in patients]}}},
                 {
                     "$group": {
                         "_id": "$patient",

@@ -23,6 +23,7 @@ VERSION: Final = 1
 
 #: Version of MongoDB that joins by field and pipeline at once (`index.derive`).
 _OLDEST_MONGODB: Final = (5, 0)
+_INDEX_NOT_FOUND: Final = 27
 _NAMESPACE_EXISTS: Final = 48
 
 
@@ -38,11 +39,9 @@ INDEXES: Final[dict[str, list[IndexModel]]] = {
     "studies": [
         _index("uid", "StudyInstanceUID"),
         _index("newest", "-StudyDate", "-StudyTime", "_id"),
-        _index("patient", "patient"),
-        _index("patient_id", "PatientID"),
+        _index("patient_newest", "PatientID", "-StudyDate", "-StudyTime", "_id"),
         _index("patient_name", "search.PatientName"),
         _index("accession_number", "search.AccessionNumber"),
-        _index("study_date", "search.StudyDate"),
         _index("modality", "ModalitiesInStudy", "-StudyDate", "-StudyTime", "_id"),
     ],
     "series": [
@@ -57,6 +56,9 @@ INDEXES: Final[dict[str, list[IndexModel]]] = {
         _index("study_uid", "StudyInstanceUID", "SeriesInstanceUID"),
     ],
 }
+
+#: Names of indexes that earlier versions made and no query needs any more.
+_RETIRED: Final[dict[str, tuple[str, ...]]] = {"studies": ("patient", "patient_id", "study_date")}
 
 #: One record a frame, in the field names that existing back ends read.
 FRAMES_PIPELINE: Final[list[dict[str, Any]]] = [
@@ -114,7 +116,20 @@ async def ensure(database: _Database) -> None:
         )
     for collection, indexes in INDEXES.items():
         await database[collection].create_indexes(indexes)
+    for collection, names in _RETIRED.items():
+        found = await database[collection].index_information()
+        for name in found.keys() & names:
+            await _drop_index(database, collection, name)
     await _ensure_view(database)
+
+
+async def _drop_index(database: _Database, collection: str, name: str) -> None:
+    try:
+        await database[collection].drop_index(name)
+    except OperationFailure as error:
+        # Not there: another node starts at the same moment and was first.
+        if error.code != _INDEX_NOT_FOUND:
+            raise
 
 
 async def _version(database: _Database) -> int:

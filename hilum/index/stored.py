@@ -15,7 +15,10 @@ class Match:
     """One entity that a query found."""
 
     attributes: Attributes
-    """Everything known of it: of its own level, of those above, and computed ones."""
+    """What is known of it: of its own level, of those above, and computed ones.
+
+    Of a query that says what it wants (`Query.requested`), at least that.
+    """
     patient: str
     """Public ids, of the entity and what contains it; empty below the query's level."""
     study: str = ""

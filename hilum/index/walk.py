@@ -42,6 +42,9 @@ _NEEDED: Final[Mapping[str, int]] = {
 #: Entities, expected ones, that are fetched at once.
 _AT_ONCE: Final = 1000
 _PARENTS_AT_ONCE: Final = 200
+#: Documents that MongoDB sends at a time. It waits until it has found that many, so more
+#: would keep the first match of a slow search from whoever asked.
+_BATCH: Final = 250
 
 
 async def rows(
@@ -111,7 +114,9 @@ async def _scan(
     paged: Query | None,
 ) -> AsyncGenerator[Row, None]:
     cursor = (
-        database.collection(level).find(condition, _fields(projections, level)).sort(_SORT[level])
+        database.collection(level)
+        .find(condition, _fields(projections, level), batch_size=_BATCH)
+        .sort(_SORT[level])
     )
     if paged is not None:
         if paged.limit == 0:
@@ -166,7 +171,11 @@ async def _with_children(
         by_id = {row[above]["_id"]: row for row in chunk}
         cursor = (
             database.collection(level)
-            .find({"$and": [{field: {"$in": list(by_id)}}, condition]}, _fields(projections, level))
+            .find(
+                {"$and": [{field: {"$in": list(by_id)}}, condition]},
+                _fields(projections, level),
+                batch_size=_BATCH,
+            )
             .sort(_SORT[level])
         )
         try:
