@@ -1,28 +1,36 @@
 """The node: builds every part from the settings, starts it, drains it and stops it.
 
-The one place that knows all rooms. `open_core` gives the use cases without the edges, for
-programs that work on a data folder directly; `serve` adds the edges and runs until told to
-stop.
+The one place that knows all rooms. What there is once in a node, however many workers it
+has, is `holding`, `listening` and `with_mongodb`. What each worker has is `serving`: the
+use cases (`open_core`) and both edges. `running` is the whole; programs that work on a data
+folder directly do without the edges.
 """
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from math import ceil
 
 import structlog
 
 from hilum import __version__
+from hilum.config.cores import usable_cores
 from hilum.config.settings import Settings
-from hilum.core.errors import IndexUnavailable, Invalid
+from hilum.core.errors import IndexUnavailable, Temporary
+from hilum.http import server as http_server
 from hilum.http.app import Services as HttpServices
 from hilum.http.app import make_app
+from hilum.http.colleagues import Colleagues
+from hilum.http.metrics import Metrics
 from hilum.http.server import HttpServer
 from hilum.imaging.workers import DecodeWorkers
 from hilum.index.catalogue import Catalogue
 from hilum.index.database import Database
 from hilum.index.mongod import EmbeddedMongod
 from hilum.index.writer import Writer
+from hilum.lifetime import background
+from hilum.scp import server as dicom_server
 from hilum.scp.acceptor import Admission
 from hilum.scp.association import TimeLimits
 from hilum.scp.request import Services as ScpServices
@@ -36,15 +44,20 @@ from hilum.services.search import Search
 from hilum.storage.local import LocalStore
 from hilum.storage.quarantine import Quarantine
 from hilum.storage.spool import Spool
+from hilum.storage.spools import Spools, claim
+from hilum.supervisor import Listeners, supervising
 
 log = structlog.get_logger(__name__)
 
+_SPOOL = "spool"
 # Behind a crash there are a handful of instances to replay: worth waiting for, so that the
 # first query finds them. With MongoDB away there may be thousands: not worth waiting for.
 _REPLAY_SECONDS = 10.0
 _DRAIN_SECONDS = 20.0
 _SCHEMA_SECONDS = 2.0
 _SCHEMA_RETRY_SECONDS = 2.0
+# How often each worker looks for what a dead one has left.
+_ADOPTION_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,48 +77,126 @@ class Core:
 
 
 @asynccontextmanager
-async def open_core(settings: Settings) -> AsyncIterator[Core]:
-    """Open the data folder and the index; on leaving, finish what is pending and close them.
+async def running(settings: Settings) -> AsyncIterator[None]:
+    """Have a whole node, in this process or in several; on leaving, drain and stop it.
 
     Raises
     ------
     StorageUnavailable
         The data folder cannot be used, or another node uses it.
     Invalid
-        There is no MongoDB to start, or the database is of a newer version.
+        A port cannot be listened on, there is no MongoDB to start, or the database is of a
+        newer version.
+    """
+    async with (
+        holding(settings),
+        listening(settings) as listeners,
+        with_mongodb(settings) as settings,  # noqa: PLR1704 - the same, and where its MongoDB is
+    ):
+        parts = serving if settings.workers == 1 else supervising
+        async with parts(settings, listeners):
+            yield
+
+
+@asynccontextmanager
+async def holding(settings: Settings) -> AsyncIterator[None]:
+    """Hold the data folder: one node at a time.
+
+    Raises
+    ------
+    StorageUnavailable
+        It cannot be used, or another node uses it.
+    """
+    lock = await asyncio.to_thread(claim, settings.data_dir / _SPOOL)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@asynccontextmanager
+async def listening(settings: Settings) -> AsyncIterator[Listeners]:
+    """Have the sockets that connections are accepted on.
+
+    Raises
+    ------
+    Invalid
+        A port cannot be listened on.
+    """
+    with (
+        dicom_server.listen(settings.bind, settings.dicom.port) as dicom,
+        http_server.listen(settings.bind, settings.http.port) as http,
+    ):
+        yield Listeners(dicom, http)
+
+
+@asynccontextmanager
+async def with_mongodb(settings: Settings) -> AsyncIterator[Settings]:
+    """Start the node's own MongoDB if it has no other; yield settings that say where it is.
+
+    Raises
+    ------
+    Invalid
+        There is none to start.
+    IndexUnavailable
+        It does not start.
+    """
+    if settings.mongodb.uri is not None:
+        yield settings
+        return
+    async with AsyncExitStack() as stack:
+        mongod = EmbeddedMongod(settings.data_dir)
+        uri = await mongod.start()
+        stack.push_async_callback(mongod.stop)
+        await stack.enter_async_context(background(asyncio.create_task(mongod.watch())))
+        mongodb = settings.mongodb.model_copy(update={"uri": uri})
+        yield settings.model_copy(update={"mongodb": mongodb})
+
+
+@asynccontextmanager
+async def open_core(settings: Settings) -> AsyncIterator[Core]:
+    """Open the store and the index; on leaving, finish what is pending and close them.
+
+    Needs a data folder that is held, and settings that name a MongoDB.
+
+    Raises
+    ------
+    StorageUnavailable
+        The data folder cannot be used.
+    Invalid
+        The database is of a newer version.
     """
     async with AsyncExitStack() as stack:
-        spool = Spool(settings.data_dir / "spool", settings.storage.disk_reserve)
-        stack.callback(spool.close)
+        spools = Spools(settings.data_dir / _SPOOL, settings.storage.disk_reserve)
+        stack.callback(spools.close)
+        spool = spools.take()
         store = LocalStore(settings.data_dir / "objects")
         quarantine = Quarantine(settings.data_dir / "quarantine")
 
-        uri = settings.mongodb.uri
-        if uri is None:
-            mongod = EmbeddedMongod(settings.data_dir)
-            uri = await mongod.start()
-            stack.push_async_callback(mongod.stop)
-            await stack.enter_async_context(_background(asyncio.create_task(mongod.watch())))
-        database = Database.connect(uri, settings.mongodb.database)
+        assert settings.mongodb.uri is not None
+        database = Database.connect(settings.mongodb.uri, settings.mongodb.database)
         stack.callback(database.close)
         schema = asyncio.create_task(_ensure_schema(database))
-        await stack.enter_async_context(_background(schema))
+        await stack.enter_async_context(background(schema))
         # A MongoDB that answers is ready before the first query; one that does not must not
         # keep modalities waiting.
         await asyncio.wait([schema], timeout=_SCHEMA_SECONDS)
 
         promotion = Promotion(store, quarantine, Writer(database), settings.storage.conflict_policy)
-        await stack.enter_async_context(_background(asyncio.create_task(promotion.run())))
+        await stack.enter_async_context(background(asyncio.create_task(promotion.run())))
         crossing = Crossing(asyncio.get_running_loop())
         ingest = Ingest(spool, quarantine, promotion, crossing)
         stack.callback(ingest.close)
         replayed = await asyncio.to_thread(ingest.replay)
+        replayed += await _adopt(spools, ingest)
         if replayed:
             complete = await promotion.drained(_REPLAY_SECONDS)
             log.info("spool replayed", instances=replayed, complete=complete)
+        adopting = asyncio.create_task(_keep_adopting(spools, spool, ingest))
+        await stack.enter_async_context(background(adopting))
 
         catalogue = Catalogue(database)
-        workers = DecodeWorkers()
+        workers = DecodeWorkers(_decoders(settings.workers))
         stack.push_async_callback(workers.stop)
         core = Core(
             crossing=crossing,
@@ -127,36 +218,42 @@ async def open_core(settings: Settings) -> AsyncIterator[Core]:
 
 
 @asynccontextmanager
-async def serving(settings: Settings) -> AsyncIterator[Core]:
-    """Open the data folder and both ports; on leaving, drain and close them.
+async def serving(
+    settings: Settings, listeners: Listeners, colleagues: Colleagues | None = None
+) -> AsyncIterator[None]:
+    """Serve both edges; on leaving, drain and close them.
+
+    Parameters
+    ----------
+    settings
+        They name a MongoDB, and the data folder is held.
+    listeners
+        Where to accept; closed on leaving.
+    colleagues
+        The other workers, if this is one of several.
 
     Raises
     ------
-    StorageUnavailable
-        The data folder cannot be used, or another node uses it.
-    Invalid
-        A port cannot be listened on, or see `open_core`.
+    StorageUnavailable, Invalid
+        See `open_core`.
     """
     async with AsyncExitStack() as stack:
         core = await stack.enter_async_context(open_core(settings))
-        dicom = _dicom_server(settings, core)
+        dicom = _dicom_server(settings, core, listeners)
+        services = _http_services(settings, core, dicom, colleagues)
+        http = HttpServer(make_app(services), listeners.http)
+        if colleagues is not None:
+            await colleagues.start(services.metrics.registry)
+            stack.callback(colleagues.stop)
         dicom.start()
-        stack.push_async_callback(asyncio.to_thread, dicom.stop)
-        http = HttpServer(
-            make_app(_http_services(settings, core, dicom)), settings.bind, settings.http.port
-        )
+        await http.start()
         try:
-            await http.start()
-        except OSError as error:
-            raise Invalid(
-                f"cannot listen for HTTP on {settings.bind}:{settings.http.port}: "
-                f"{error.strerror or error}"
-            ) from error
-        stack.push_async_callback(http.stop)
-        yield core
+            yield
+        finally:
+            await asyncio.gather(http.stop(), asyncio.to_thread(dicom.stop))
 
 
-def _dicom_server(settings: Settings, core: Core) -> Server:
+def _dicom_server(settings: Settings, core: Core, listeners: Listeners) -> Server:
     peers = settings.dicom.known_peers
     return Server(
         settings.bind,
@@ -179,11 +276,14 @@ def _dicom_server(settings: Settings, core: Core) -> Server:
                 network_seconds=settings.dicom.network_timeout_seconds,
             ),
         ),
-        maximum_associations=settings.dicom.max_associations,
+        maximum_associations=ceil(settings.dicom.max_associations / settings.workers),
+        listener=listeners.dicom,
     )
 
 
-def _http_services(settings: Settings, core: Core, dicom: Server) -> HttpServices:
+def _http_services(
+    settings: Settings, core: Core, dicom: Server, colleagues: Colleagues | None
+) -> HttpServices:
     async def probe_storage() -> None:
         await asyncio.to_thread(core.spool.check)
         await asyncio.to_thread(core.store.check)
@@ -194,7 +294,13 @@ def _http_services(settings: Settings, core: Core, dicom: Server) -> HttpService
         retrieve=core.retrieve,
         pictures=core.pictures,
         probes={"db": core.database.ping, "storage": probe_storage},
-        about={"aet": settings.aet, "dicom_port": dicom.port, "version": __version__},
+        metrics=Metrics(colleagues),
+        about={
+            "aet": settings.aet,
+            "dicom_port": dicom.port,
+            "workers": settings.workers,
+            "version": __version__,
+        },
     )
     metrics = services.metrics
     metrics.gauge("hilum_dicom_associations", "Open DICOM associations", lambda: dicom.associations)
@@ -208,7 +314,12 @@ def _http_services(settings: Settings, core: Core, dicom: Server) -> HttpService
         "hilum_received_instances", "Instances accepted", lambda: promotion.received_instances
     )
     metrics.counter("hilum_received_bytes", "Bytes accepted", lambda: promotion.received_bytes)
-    metrics.gauge("hilum_quarantined_files", "Files in quarantine", lambda: len(core.quarantine))
+    metrics.gauge(
+        "hilum_quarantined_files",
+        "Files in quarantine",
+        lambda: len(core.quarantine),
+        of_node=True,
+    )
     return services
 
 
@@ -223,19 +334,32 @@ async def _ensure_schema(database: Database) -> None:
             return
 
 
-@asynccontextmanager
-async def _background(task: "asyncio.Task[None]") -> AsyncIterator[None]:
-    """Have `task` beside the body: its failure ends the body, the body's end cancels it."""
-    body = asyncio.current_task()
+async def _adopt(spools: Spools, ingest: Ingest) -> int:
+    """Queue what dead workers, of this node or an earlier one, have left; return how many."""
 
-    def end_body(done: "asyncio.Task[None]") -> None:
-        if body is not None and not done.cancelled() and done.exception() is not None:
-            body.cancel()
+    def adopt() -> int:
+        return sum(ingest.replay(spool) for spool in spools.adopt())
 
-    task.add_done_callback(end_body)
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+    return await asyncio.to_thread(adopt)
+
+
+async def _keep_adopting(spools: Spools, own: Spool, ingest: Ingest) -> None:
+    while True:
+        await asyncio.sleep(_ADOPTION_SECONDS)
+        try:
+            adopted = await _adopt(spools, ingest)
+            await asyncio.to_thread(spools.let_go, own)
+        except Temporary as error:
+            log.warning("cannot look for left spool files", reason=str(error))
+            continue
+        if adopted:
+            log.info("spool of a dead worker adopted", instances=adopted)
+
+
+def _decoders(workers: int) -> int:
+    """Return how many helpers a worker may have: its share of the cores, and one to spare.
+
+    Connections are not spread over workers as evenly as all that.
+    """
+    cores = usable_cores()
+    return min(cores, ceil(cores / workers) + 1)

@@ -1,4 +1,7 @@
-"""Real nodes for tests: `hilum serve` as its own process, on free ports."""
+"""Real nodes for tests: `hilum serve` as its own process, on free ports.
+
+They have one worker, so that a node is a process, unless a test sets `HILUM_WORKERS`.
+"""
 
 import contextlib
 import json
@@ -70,6 +73,7 @@ class RunningNode:
             "HILUM_DICOM_PORT": str(self.dicom_port),
             "HILUM_HTTP_PORT": str(self.http_port),
             "HILUM_LOG_FORMAT": "json",
+            "HILUM_WORKERS": "1",
             **self.settings,
         }
         with self.log_path.open("ab") as log:

@@ -27,7 +27,7 @@ from hilum.config import logging
 from hilum.core.errors import HilumError, Invalid, Temporary
 from hilum.core.instance import Origin
 from hilum.imaging.header import read_header
-from hilum.node import Core, open_core
+from hilum.node import Core, holding, open_core, with_mongodb
 from hilum.services.ingest import Receipt
 
 # Each file waits for the disk once: a few at a time share the wait.
@@ -60,7 +60,11 @@ def import_(
     report = _Report()
 
     async def run() -> None:
-        async with open_core(settings) as core:
+        async with (
+            holding(settings),
+            with_mongodb(settings) as complete,
+            open_core(complete) as core,
+        ):
             stopping = threading.Event()
             with progress() as bar:
                 work = asyncio.ensure_future(

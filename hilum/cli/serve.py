@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import shutil
-import signal
 import socket
 import sys
 from pathlib import Path
@@ -18,11 +17,10 @@ from hilum.cli.options import ConfigFile, DataDir, MongodbUri, OwnTitle, setting
 from hilum.cli.terminal import console
 from hilum.config import logging
 from hilum.config.settings import Settings
-from hilum.node import serving
+from hilum.lifetime import run_until_told
+from hilum.node import running
 
 log = structlog.get_logger(__name__)
-
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def serve(
@@ -35,6 +33,10 @@ def serve(
     ] = None,
     dicom_port: Annotated[str | None, typer.Option(metavar="N", help="DICOM port.")] = None,
     http_port: Annotated[str | None, typer.Option(metavar="N", help="Web port.")] = None,
+    workers: Annotated[
+        str | None,
+        typer.Option(metavar="N", help="Processes that share the work; else one a core."),
+    ] = None,
     mongodb_uri: MongodbUri = None,
 ) -> None:
     """Run the node until SIGTERM or Ctrl-C, then drain and stop."""
@@ -45,38 +47,17 @@ def serve(
         bind=bind,
         dicom__port=dicom_port,
         http__port=http_port,
+        workers=workers,
         mongodb__uri=mongodb_uri,
     )
     logging.configure(settings.log.format, settings.log.level)
-    asyncio.run(_run(settings))
-
-
-async def _run(settings: Settings) -> None:
-    loop = asyncio.get_running_loop()
-    starting = asyncio.current_task()
-    stopping = asyncio.Event()
-
-    def stop(number: signal.Signals) -> None:
-        # A second signal finds the default handlers: who is in a hurry may be.
-        for each in _SIGNALS:
-            loop.remove_signal_handler(each)
-        log.info("stopping", signal=number.name)
-        stopping.set()
-        if starting is not None:
-            starting.cancel()
-
-    for number in _SIGNALS:
-        loop.add_signal_handler(number, stop, number)
     log.info("starting", version=__version__, data_dir=str(settings.data_dir))
-    try:
-        async with serving(settings):
-            starting = None
-            if settings.log.format != "json":  # else who reads this wants JSON and no more
-                console.print(banner(settings))
-            await stopping.wait()
-    except asyncio.CancelledError:
-        if not stopping.is_set():
-            raise
+
+    def greet() -> None:
+        if settings.log.format != "json":  # else who reads this wants JSON and no more
+            console.print(banner(settings))
+
+    asyncio.run(run_until_told(running(settings), when_ready=greet))
     log.info("stopped")
 
 

@@ -47,7 +47,10 @@ _PATIENT_FIELDS: Final = frozenset(
 
 
 def configure(
-    format_: Literal["auto", "json", "console"], level: str, stream: TextIO | None = None
+    format_: Literal["auto", "json", "console"],
+    level: str,
+    stream: TextIO | None = None,
+    worker: int | None = None,
 ) -> None:
     """Send every log line of the process to `stream`, stderr if None.
 
@@ -58,6 +61,8 @@ def configure(
         on a terminal and ``json`` elsewhere.
     level
         The least severe level that is written.
+    worker
+        Which worker of its node this process is; every line tells it.
     """
     stream = stream or sys.stderr
     as_console = format_ == "console" or (format_ == "auto" and stream.isatty())
@@ -70,6 +75,8 @@ def configure(
         structlog.processors.format_exc_info,
         _without_patients,
     ]
+    if worker is not None:
+        shared.append(_of_worker(worker))
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -97,6 +104,14 @@ def configure(
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )
+
+
+def _of_worker(worker: int) -> Processor:
+    # No context variable: threads do not inherit those.
+    def add(_logger: object, _method: str, event: EventDict) -> EventDict:
+        return {**event, "worker": worker}
+
+    return add
 
 
 def _console(stream: TextIO) -> Processor:

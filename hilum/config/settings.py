@@ -27,6 +27,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from hilum.config.cores import usable_cores
 from hilum.core.errors import Invalid
 from hilum.core.identifiers import parse_ae_title
 from hilum.core.peer import Peer
@@ -112,7 +113,9 @@ class DicomSettings(_Section):
     )
 
     max_associations: Annotated[int, Field(ge=1)] = Field(
-        default=1000, description="More at a time are rejected, transiently (PS3.8 9.3.4)"
+        default=1000,
+        description="More at a time are rejected, transiently (PS3.8 9.3.4); "
+        "the workers share them evenly",
     )
     acse_timeout_seconds: Seconds = Field(
         default=30.0, description="For a connection, its negotiation and its end (ARTIM)"
@@ -203,6 +206,10 @@ class Settings(BaseSettings):
         default=Path("data"),
         validate_default=True,
         description="Folder of the store, the spool, the quarantine and the embedded MongoDB",
+    )
+    workers: Annotated[int, Field(ge=1, le=256)] = Field(
+        default_factory=usable_cores,
+        description="Processes that share the work; by default one for each usable core",
     )
     dicom: DicomSettings = DicomSettings()
     http: HttpSettings = HttpSettings()

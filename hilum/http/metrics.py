@@ -21,6 +21,7 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from hilum.http.colleagues import Colleagues
 from hilum.http.routes import route_name
 
 # From a 304 to an upload of gigabytes.
@@ -29,16 +30,19 @@ _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "O
 
 
 class Metrics:
-    """The node's metrics, in a registry of their own.
+    """What this worker counts, and what is the same for all workers of the node.
 
     Parameters
     ----------
-    registry
-        Where they are kept; a fresh one unless several parts share it.
+    colleagues
+        The other workers, if there are any: their figures are shown as well.
     """
 
-    def __init__(self, registry: CollectorRegistry | None = None) -> None:
-        self.registry = registry if registry is not None else CollectorRegistry()
+    def __init__(self, colleagues: Colleagues | None = None) -> None:
+        self._colleagues = colleagues
+        self._of_node = CollectorRegistry()
+        self.registry = CollectorRegistry()
+        """What this worker counts."""
         ProcessCollector(registry=self.registry)
         self._requests = Histogram(
             "hilum_http_request_duration_seconds",
@@ -48,9 +52,22 @@ class Metrics:
             registry=self.registry,
         )
 
-    def gauge(self, name: str, documentation: str, read: Callable[[], float]) -> None:
-        """Show what `read` returns as a value that rises and falls."""
-        self.registry.register(_Read(GaugeMetricFamily, name, documentation, read))
+    def gauge(
+        self, name: str, documentation: str, read: Callable[[], float], *, of_node: bool = False
+    ) -> None:
+        """Show what `read` returns as a value that rises and falls.
+
+        Parameters
+        ----------
+        name, documentation
+            As Prometheus shows them.
+        read
+            Called whenever somebody asks.
+        of_node
+            Every worker would read the same: shown once, and `read` may block.
+        """
+        registry = self._of_node if of_node else self.registry
+        registry.register(_Read(GaugeMetricFamily, name, documentation, read))
 
     def counter(self, name: str, documentation: str, read: Callable[[], float]) -> None:
         """Show what `read` returns as a count that only rises; its name gets ``_total``."""
@@ -83,9 +100,10 @@ class Metrics:
 
     async def _show(self, _request: web.Request) -> web.Response:
         headers = {"Content-Type": CONTENT_TYPE_LATEST, "Cache-Control": "no-store"}
+        counted = await self._colleagues.ask() if self._colleagues else self.registry
         # In a thread: what the functions read may lie on a disk.
-        text = await asyncio.to_thread(generate_latest, self.registry)
-        return web.Response(body=text, headers=headers)
+        of_node = await asyncio.to_thread(generate_latest, self._of_node)
+        return web.Response(body=of_node + generate_latest(counted), headers=headers)
 
 
 class _Read(Collector):

@@ -1,10 +1,12 @@
 """Serving the application on a TCP port."""
 
 import logging
+import socket
 from typing import Final
 
 from aiohttp import web
 
+from hilum.core.errors import Invalid
 from hilum.http.access_log import AccessLog
 
 # aiohttp closes a connection that has been waiting for a whole request this long, be it
@@ -14,6 +16,26 @@ _KEEPALIVE_SECONDS: Final = 75.0
 SHUTDOWN_SECONDS: Final = 30.0
 
 
+_BACKLOG: Final = 512
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens for HTTP; port 0 takes a free one.
+
+    Raises
+    ------
+    Invalid
+        The address cannot be listened on.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    except OSError as error:
+        raise Invalid(
+            f"cannot listen for HTTP on {host}:{port}: {error.strerror or error}"
+        ) from error
+
+
 class HttpServer:
     """One listening port.
 
@@ -21,25 +43,22 @@ class HttpServer:
     ----------
     app
         From `hilum.http.app.make_app`.
-    host, port
-        Where to listen; port 0 takes a free one.
-    reuse_port
-        Share the port with other processes that do the same (SO_REUSEPORT).
+    listener
+        From `listen`. Other processes may accept on it too: whoever is free does. It is
+        closed when the server stops.
     """
 
     def __init__(
         self,
         app: web.Application,
-        host: str,
-        port: int,
+        listener: socket.socket,
         *,
-        reuse_port: bool = False,
         keepalive_seconds: float = _KEEPALIVE_SECONDS,
         shutdown_seconds: float = SHUTDOWN_SECONDS,
     ) -> None:
-        self._host = host
-        self._port = port
-        self._reuse_port = reuse_port
+        self._listener = listener
+        self.port = int(listener.getsockname()[1])
+        """The port listened on."""
         self._runner = web.AppRunner(
             app,
             access_log_class=AccessLog,
@@ -48,27 +67,10 @@ class HttpServer:
             shutdown_timeout=shutdown_seconds,
         )
 
-    @property
-    def port(self) -> int:
-        """The port listened on."""
-        return self._port
-
     async def start(self) -> None:
-        """Begin to accept connections.
-
-        Raises
-        ------
-        OSError
-            The port is taken, or the address is not this machine's.
-        """
+        """Begin to accept connections."""
         await self._runner.setup()
-        site = web.TCPSite(self._runner, self._host, self._port, reuse_port=self._reuse_port)
-        try:
-            await site.start()
-        except OSError:
-            await self._runner.cleanup()
-            raise
-        self._port = site.port
+        await web.SockSite(self._runner, self._listener).start()
 
     async def stop(self) -> None:
         """Accept nothing new, let requests under way end, then close every connection."""

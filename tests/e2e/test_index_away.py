@@ -107,7 +107,7 @@ def test_instances_are_accepted_while_mongodb_is_away(tmp_path: Path, mongod: Mo
         assert dcmtk.parse_storescu("".join(lines)).acknowledged == late
         mongod.start()
         wait_until(lambda: found(node, "late") == COUNT, 60, "what came meanwhile is found")
-        assert list((node.data_dir / "spool").glob("*.dcm")) == []
+        assert list((node.data_dir / "spool").rglob("*.dcm")) == []
         assert node.stop() == 0
 
 

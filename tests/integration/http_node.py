@@ -10,7 +10,7 @@ from pathlib import Path
 import aiohttp
 
 from hilum.http.app import Services, make_app
-from hilum.http.server import HttpServer
+from hilum.http.server import HttpServer, listen
 from hilum.imaging.workers import DecodeWorkers
 from hilum.index.catalogue import Catalogue
 from hilum.index.database import Database
@@ -79,7 +79,9 @@ async def http_node(
         probes={"db": database.ping, "storage": _in_thread(spool.check)},
         about={"aet": "TEST", "version": "0"},
     )
-    server = HttpServer(make_app(services), "127.0.0.1", 0, keepalive_seconds=keepalive_seconds)
+    server = HttpServer(
+        make_app(services), listen("127.0.0.1", 0), keepalive_seconds=keepalive_seconds
+    )
     await server.start()
     try:
         async with aiohttp.ClientSession(f"http://127.0.0.1:{server.port}") as client:

@@ -14,13 +14,13 @@ import structlog
 from aiohttp import web
 from yarl import URL
 
-from hilum.core.errors import Corrupt, IndexUnavailable, StorageUnavailable
+from hilum.core.errors import Corrupt, IndexUnavailable, Invalid, StorageUnavailable
 from hilum.http.app import make_app
-from hilum.http.server import HttpServer
+from hilum.http.server import HttpServer, listen
 from hilum.http.upload import Uploads
 from hilum.index.database import Database
 from tests.integration.http_node import HttpNode, http_node
-from tests.nodes import free_port, wait_until
+from tests.nodes import wait_until
 
 
 @pytest.fixture
@@ -99,7 +99,9 @@ class serving:  # noqa: N801  # reads as the statement it is used in
     """The application once more, with some of its services exchanged."""
 
     def __init__(self, node: HttpNode, **services: Any) -> None:
-        self._server = HttpServer(make_app(replace(node.services, **services)), "127.0.0.1", 0)
+        self._server = HttpServer(
+            make_app(replace(node.services, **services)), listen("127.0.0.1", 0)
+        )
 
     async def __aenter__(self) -> aiohttp.ClientSession:
         await self._server.start()
@@ -244,7 +246,7 @@ async def test_stopping_lets_requests_under_way_end(node: HttpNode) -> None:
             await release.wait()
             raise IndexUnavailable("but answered")
 
-    server = HttpServer(make_app(replace(node.services, search=Slow())), "127.0.0.1", 0)
+    server = HttpServer(make_app(replace(node.services, search=Slow())), listen("127.0.0.1", 0))
     await server.start()
     async with aiohttp.ClientSession() as client:
         url = f"http://127.0.0.1:{server.port}/api/dicom/studies/1.2.3"
@@ -270,12 +272,17 @@ def refused(port: int) -> None:
     wait_until(closed, 10, "the port is closed")
 
 
-async def test_workers_share_a_port_and_others_cannot_take_it() -> None:
-    port = free_port()
-    shared = [HttpServer(web.Application(), "127.0.0.1", port, reuse_port=True) for _ in range(2)]
+async def test_servers_share_a_port_and_others_cannot_take_it() -> None:
+    listener = listen("127.0.0.1", 0)
+    shared = [HttpServer(web.Application(), listener.dup()) for _ in range(2)]
+    listener.close()
     for server in shared:
         await server.start()
-    with pytest.raises(OSError, match=str(port)):
-        await HttpServer(web.Application(), "127.0.0.1", port).start()
-    for server in shared:
-        await server.stop()
+    port = shared[0].port
+    assert shared[1].port == port
+    with pytest.raises(Invalid, match=f"cannot listen for HTTP on 127.0.0.1:{port}"):
+        listen("127.0.0.1", port)
+    await shared[0].stop()
+    socket.create_connection(("127.0.0.1", port), 1).close()
+    await shared[1].stop()
+    refused(port)

@@ -17,7 +17,7 @@ from pydicom.dataset import FileDataset
 from pydicom.uid import RLELossless
 
 from hilum.core.identifiers import public_id
-from hilum.http.server import HttpServer
+from hilum.http.server import HttpServer, listen
 from hilum.http.upload import Uploads
 from hilum.index.database import Database
 from tests import corpus, dcmtk
@@ -300,7 +300,7 @@ async def test_without_mongodb_uploads_are_safe_and_say_that_they_cannot_be_foun
         uploads = Uploads(node.services.ingest, node.services.retrieve, visible_seconds=0.2)
         app.add_routes(uploads.routes())
         app.on_cleanup.append(uploads.close)
-        server = HttpServer(app, "127.0.0.1", 0)
+        server = HttpServer(app, listen("127.0.0.1", 0))
         await server.start()
         url = f"http://127.0.0.1:{server.port}/api/dicom/upload"
 

@@ -2,10 +2,12 @@
 
 import os
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from hilum.config.cores import usable_cores
 from hilum.config.loading import WrongSettings, load, setting_keys, variable_of
 from hilum.config.masking import mask_credentials
 from hilum.config.settings import Settings
@@ -179,6 +181,20 @@ def test_settings_do_not_print_the_uri() -> None:
     assert "s3cret" not in repr(load(environ).settings)
 
 
+def test_there_is_a_worker_for_each_core_that_may_be_used(tmp_path: Path) -> None:
+    nproc = subprocess.run(["/usr/bin/nproc"], env={}, capture_output=True, check=True).stdout
+    quota = tmp_path / "cpu.max"
+    assert usable_cores(quota) == int(nproc)
+    quota.write_text("max 100000\n")
+    assert usable_cores(quota) == int(nproc)
+    for granted, expected in {"50000": 1, "100000": 1, "10000000": int(nproc)}.items():
+        quota.write_text(f"{granted} 100000\n")
+        assert usable_cores(quota) == expected
+    assert load({}).settings.workers == usable_cores()
+    assert load({"HILUM_WORKERS": "3"}).settings.workers == 3
+    assert list(faults_of({"HILUM_WORKERS": "0"})) == ["HILUM_WORKERS"]
+
+
 def test_every_setting_is_described_and_documented() -> None:
     page = (REPOSITORY / "docs" / "operations.md").read_text(encoding="utf-8")
     for key in setting_keys():
@@ -195,7 +211,8 @@ def test_the_documented_defaults_are_the_defaults() -> None:
     documented = dict(
         re.findall(r"^\| `[\w.]+` \| `(HILUM_\w+)` \| `([^`]+)` \|", page, re.MULTILINE)
     )
-    unset = {"HILUM_DICOM_PEERS", "HILUM_MONGODB_URI"}
+    # The last is the machine's: `test_there_is_a_worker_for_each_core_that_may_be_used`.
+    unset = {"HILUM_DICOM_PEERS", "HILUM_MONGODB_URI", "HILUM_WORKERS"}
     assert documented.keys() | unset == {variable_of(key) for key in setting_keys()}
     assert load(documented).settings == load({}).settings
 

@@ -1,0 +1,69 @@
+"""From a start to a signal: how every process of a node lives and ends."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from typing import Final
+
+import structlog
+
+log = structlog.get_logger(__name__)
+
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+
+
+async def run_until_told(
+    running: AbstractAsyncContextManager[object], when_ready: Callable[[], None]
+) -> None:
+    """Enter `running`, and leave it at SIGTERM or SIGINT; a second signal ends the process.
+
+    Parameters
+    ----------
+    running
+        What runs for the length of the context. A signal that comes while it is entered
+        cancels that.
+    when_ready
+        Called when it is entered.
+    """
+    loop = asyncio.get_running_loop()
+    starting = asyncio.current_task()
+    stopping = asyncio.Event()
+
+    def stop(number: signal.Signals) -> None:
+        # A second signal finds the default handlers: who is in a hurry may be.
+        for each in _SIGNALS:
+            loop.remove_signal_handler(each)
+        log.info("stopping", signal=number.name)
+        stopping.set()
+        if starting is not None:
+            starting.cancel()
+
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, stop, number)
+    try:
+        async with running:
+            starting = None
+            when_ready()
+            await stopping.wait()
+    except asyncio.CancelledError:
+        if not stopping.is_set():
+            raise
+
+
+@asynccontextmanager
+async def background(task: "asyncio.Task[None]") -> AsyncIterator[None]:
+    """Have `task` beside the body: its failure ends the body, the body's end cancels it."""
+    body = asyncio.current_task()
+
+    def end_body(done: "asyncio.Task[None]") -> None:
+        if body is not None and not done.cancelled() and done.exception() is not None:
+            body.cancel()
+
+    task.add_done_callback(end_body)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task

@@ -1,0 +1,68 @@
+"""One worker of a node that has several; started by `hilum.supervisor`.
+
+``python -m hilum.worker``. Orders come on standard input, and reports go where standard
+output was; it ends at SIGTERM, or with its supervisor.
+"""
+
+import asyncio
+import ctypes
+import os
+import signal
+import socket
+import sys
+from typing import Final
+
+from hilum.config import logging
+from hilum.core.errors import HilumError, Invalid
+from hilum.http.colleagues import Colleagues
+from hilum.lifetime import run_until_told
+from hilum.node import serving
+from hilum.supervisor import Listeners, Orders, Report
+
+_PR_SET_PDEATHSIG: Final = 1
+
+
+def main() -> None:
+    """Serve until told to stop; exit 0 then, and 1 for what was reported."""
+    orders = Orders.model_validate_json(sys.stdin.readline())
+    _die_with(orders.supervisor)
+    settings = orders.settings
+    logging.configure(settings.log.format, settings.log.level, worker=orders.number)
+    reports = _reports()
+
+    def report(report: Report) -> None:
+        os.write(reports, report.model_dump_json().encode() + b"\n")
+
+    listeners = Listeners(
+        dicom=socket.socket(fileno=orders.dicom_descriptor),
+        http=socket.socket(fileno=orders.http_descriptor),
+    )
+    colleagues = Colleagues(orders.channel, orders.number, settings.workers)
+    try:
+        asyncio.run(
+            run_until_told(
+                serving(settings, listeners, colleagues), when_ready=lambda: report(Report())
+            )
+        )
+    except HilumError as error:
+        report(Report(fault=str(error), heals=not isinstance(error, Invalid)))
+        sys.exit(1)
+
+
+def _die_with(supervisor: int) -> None:
+    """Have the kernel end this process when the supervisor ends, however that happens."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != supervisor:
+        sys.exit("the supervisor died before its worker was ready")
+
+
+def _reports() -> int:
+    """Return where reports go; whatever else is printed goes to standard error instead."""
+    reports = os.dup(sys.stdout.fileno())
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    return reports
+
+
+if __name__ == "__main__":
+    main()
