@@ -73,14 +73,15 @@ def accept(
     address: str,
     admission: Admission,
     limits: TimeLimits,
-    has_room: Callable[[], bool],
+    admit: Callable[[], bool],
 ) -> Association:
     """Answer the association request that is to come over `wire`.
 
     Parameters
     ----------
-    has_room
-        Asked once the request is read: whether one more association fits in.
+    admit
+        Asked last of all, when nothing else is wrong with the request: whether one more
+        association fits in. If so, the place is taken.
 
     Raises
     ------
@@ -98,7 +99,7 @@ def accept(
         request = pdu.to_primitive()
         information = read_user_information(request.user_information)
     caller: str = request.calling_ae_title
-    rejection = _reason_to_reject(pdu, admission, has_room)
+    rejection = _reason_to_reject(pdu, admission, admit)
     if rejection is not None:
         _reject(wire, rejection)
         log.warning(
@@ -136,7 +137,7 @@ def accept(
 
 
 def _reason_to_reject(
-    pdu: Any, admission: Admission, has_room: Callable[[], bool]
+    pdu: Any, admission: Admission, admit: Callable[[], bool]
 ) -> Rejection | None:
     if not pdu.protocol_version & 1:
         return Rejection.PROTOCOL_VERSION
@@ -147,7 +148,7 @@ def _reason_to_reject(
     known = admission.known_callers
     if known is not None and pdu.calling_ae_title not in known:
         return Rejection.CALLING_AE_TITLE
-    if not has_room():
+    if not admit():
         return Rejection.LOCAL_LIMIT
     return None
 

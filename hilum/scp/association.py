@@ -5,6 +5,7 @@ of its own request when it is ready for it, so a slow disk slows the sender down
 and nothing piles up in memory.
 """
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -12,8 +13,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import BinaryIO, Final
 
-from hilum.core.errors import Invalid
+from hilum.core.errors import Corrupt, Invalid
 from hilum.scp.command import RESPONSE_BIT, Command, CommandField, decode
+from hilum.scp.outflow import Outflow
 from hilum.scp.upper_layer import (
     AbortReason,
     Pdv,
@@ -21,7 +23,7 @@ from hilum.scp.upper_layer import (
     UpperLayer,
     abort_pdu,
 )
-from hilum.scp.wire import AssociationLost, Silence, Wire
+from hilum.scp.wire import TICK_SECONDS, AssociationLost, Silence, Wire
 
 #: No command set comes near it (PS3.7 9.3); a longer one is an attack or a mistake.
 _COMMAND_LIMIT_BYTES: Final = 64 * 1024
@@ -98,6 +100,7 @@ class Association:
         self.peer_implementation = peer_implementation
         self._wire = wire
         self._layer = UpperLayer(wire, peer_maximum_pdu_bytes)
+        self._outflow = Outflow(wire, self._layer.fragment_bytes)
         self._limits = limits
         self._data_set_of: Context | None = None  # whose data set has not been read yet
         self._cancelled: set[int] = set()
@@ -192,19 +195,29 @@ class Association:
         self,
         context: Context,
         command: Command,
-        data_set: BinaryIO,
-        size_bytes: int,
+        file: BinaryIO,
+        offset: int,
         meanwhile: Callable[[], None],
     ) -> Command:
-        """Perform a C-STORE with the next `size_bytes` of a file; return the response.
+        """Perform a C-STORE with what a file holds from `offset` on; return the response.
 
         Parameters
         ----------
         meanwhile
-            Called between PDUs and about once a second while waiting for the response.
+            Called several times a second, as long as it takes.
+
+        Raises
+        ------
+        Corrupt
+            There is nothing behind `offset`; the association is as good as before.
         """
+        descriptor = file.fileno()
+        size_bytes = os.fstat(descriptor).st_size - offset
+        if size_bytes <= 0:
+            raise Corrupt("a stored file ends before its data set")
         command.has_data_set = True
-        self._layer.send_file(context.id, command.encode(), data_set, size_bytes, meanwhile)
+        head = self._layer.encode(context.id, command.encode())
+        self._outflow.send(context.id, head, descriptor, offset, size_bytes, meanwhile)
         return self._await_response(command, meanwhile)
 
     def request(self, context: Context, command: Command) -> Command:
@@ -282,7 +295,7 @@ class Association:
         limit = self._limits.dimse_seconds
         until = None if limit is None else time.monotonic() + limit
         while True:
-            while not self._wire.readable(1.0):
+            while not self._wire.readable(TICK_SECONDS):
                 meanwhile()
                 if until is not None and time.monotonic() > until:
                     raise Silence("no response in time")

@@ -5,6 +5,7 @@ instance it was carrying, and the rest gets a new one as long as there is progre
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Final, Self
 
@@ -15,6 +16,7 @@ from hilum.core.peer import Peer
 from hilum.scp.association import Association, TimeLimits
 from hilum.scp.command import Command
 from hilum.scp.contexts import MAXIMUM_CONTEXTS, proposals_for
+from hilum.scp.patience import patiently
 from hilum.scp.requestor import associate
 from hilum.scp.send import Originator, Outgoing, send
 from hilum.scp.upper_layer import ProtocolViolation
@@ -60,6 +62,11 @@ class Delivery:
     def send_next(self, meanwhile: Callable[[], None]) -> Command:
         """Send the next instance of the series; return the peer's response.
 
+        Parameters
+        ----------
+        meanwhile
+            Called several times a second, also while the peer is being connected to.
+
         Raises
         ------
         PeerUnreachable
@@ -69,11 +76,17 @@ class Delivery:
         """
         outgoing = self._series[self._position]
         try:
-            association = self._association_for(outgoing)
+            association = self._association_for(outgoing, meanwhile)
         finally:
             self._position += 1
         try:
-            response = send(association, outgoing, meanwhile, self._originator)
+            response = send(
+                association,
+                outgoing,
+                while_preparing=meanwhile,
+                while_sending=meanwhile,
+                originator=self._originator,
+            )
         except AssociationLost as loss:
             self._drop(association, loss)
             raise
@@ -91,7 +104,7 @@ class Delivery:
     ) -> None:
         self._release()
 
-    def _association_for(self, outgoing: Outgoing) -> Association:
+    def _association_for(self, outgoing: Outgoing, meanwhile: Callable[[], None]) -> Association:
         if self._unreachable is not None:
             raise self._unreachable
         if self._association is not None and _kind(outgoing) not in self._kinds:
@@ -99,8 +112,15 @@ class Delivery:
         if self._association is None:
             self._kinds = _kinds_for_one_association(self._series[self._position :])
             try:
-                self._association = associate(
-                    self._peer, self._ae_title, proposals_for(sorted(self._kinds)), self._limits
+                self._association = patiently(
+                    partial(
+                        associate,
+                        self._peer,
+                        self._ae_title,
+                        proposals_for(sorted(self._kinds)),
+                        self._limits,
+                    ),
+                    meanwhile,
                 )
             except PeerUnreachable as error:
                 # It will not be there for the next instance either, and every attempt may

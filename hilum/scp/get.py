@@ -31,7 +31,8 @@ def handle(request: Request) -> None:
             operations.finish_cancelled()
             return
         try:
-            operations.count(outgoing, send(association, outgoing))
+            response = send(association, outgoing, while_preparing=operations.report_if_due)
+            operations.count(outgoing, response)
         except AssociationLost:
             raise
         except HilumError as error:

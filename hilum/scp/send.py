@@ -4,9 +4,9 @@ What the peer accepts as it is stored is sent as it is stored, straight from the
 PDUs of the peer's size. What it does not is rewritten first.
 """
 
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import BinaryIO, Final
 
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
@@ -17,10 +17,15 @@ from hilum.imaging.reader import FileReader
 from hilum.imaging.transcode import can_transcode
 from hilum.scp.association import Association, Context
 from hilum.scp.command import Command, CommandField
+from hilum.scp.patience import patiently
 
 _MEDIUM_PRIORITY: Final = 0
 # Of several contexts that would do, the one that keeps value representations comes first.
 _PREFERRED: Final = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
+
+
+def _nothing() -> None:
+    """Nobody is kept waiting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +52,20 @@ class Originator:
 def send(
     association: Association,
     outgoing: Outgoing,
-    meanwhile: Callable[[], None] = lambda: None,
+    *,
+    while_preparing: Callable[[], None] = _nothing,
+    while_sending: Callable[[], None] = _nothing,
     originator: Originator | None = None,
 ) -> Command:
     """Send one instance and return the peer's response, whatever its status.
 
     Parameters
     ----------
-    meanwhile
-        Called every now and then while the transfer lasts.
+    while_preparing
+        Called several times a second while the instance is rewritten.
+    while_sending
+        The same from the first byte to the response. Not for use of `association` itself:
+        a message cannot be put into another one.
 
     Raises
     ------
@@ -80,13 +90,13 @@ def send(
         command.move_originator_ae_title = originator.ae_title
         command.move_originator_message_id = originator.message_id
     as_stored = context.transfer_syntax == outgoing.transfer_syntax_uid
-    with outgoing.open() if as_stored else outgoing.rewrite(context.transfer_syntax) as file:
-        offset = outgoing.data_set_offset
-        if not as_stored:
-            offset = read_file_meta(FileReader(file)).data_set_offset
-        size_bytes = file.seek(0, os.SEEK_END) - offset
-        file.seek(offset)
-        return association.store(context, command, file, size_bytes, meanwhile)
+    if as_stored:
+        with outgoing.open() as file:
+            offset = outgoing.data_set_offset
+            return association.store(context, command, file, offset, while_sending)
+    with patiently(partial(outgoing.rewrite, context.transfer_syntax), while_preparing) as file:
+        offset = read_file_meta(FileReader(file)).data_set_offset
+        return association.store(context, command, file, offset, while_sending)
 
 
 def choose_context(contexts: Iterable[Context], outgoing: Outgoing) -> Context | None:

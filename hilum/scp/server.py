@@ -8,6 +8,7 @@ that stay silent are closed by the ARTIM timer.
 import socket
 import threading
 import time
+from functools import partial
 from typing import Final
 
 import structlog
@@ -84,13 +85,14 @@ class Server:
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
         self._connections: set[Wire] = set()
+        self._admitted: set[Wire] = set()
         self._sessions: set[Session] = set()
         self._stopping = False
 
     @property
     def associations(self) -> int:
         """How many associations there are."""
-        return len(self._sessions)
+        return len(self._admitted)
 
     @property
     def connections(self) -> int:
@@ -178,10 +180,13 @@ class Server:
             wire.close()
             with self._lock:
                 self._connections.discard(wire)
+                self._admitted.discard(wire)
 
     def _negotiate(self, wire: Wire, address: str) -> Association | None:
         try:
-            return accept(wire, address, self._admission, self._services.limits, self._has_room)
+            return accept(
+                wire, address, self._admission, self._services.limits, partial(self._admit, wire)
+            )
         except ProtocolViolation as violation:
             log.warning("no association", address=address, reason=str(violation))
             try:
@@ -194,8 +199,16 @@ class Server:
             log.debug("no association", address=address, reason=str(loss))
         return None
 
-    def _has_room(self) -> bool:
-        return not self._stopping and len(self._sessions) < self._maximum_associations
+    def _admit(self, wire: Wire) -> bool:
+        """Give the association on `wire` a place, if there is one; before it is accepted.
+
+        Its peer may ask for the next as soon as it hears of this one.
+        """
+        with self._lock:
+            if self._stopping or len(self._admitted) >= self._maximum_associations:
+                return False
+            self._admitted.add(wire)
+            return True
 
     def _run(self, session: Session) -> None:
         with self._lock:

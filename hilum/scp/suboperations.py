@@ -36,8 +36,9 @@ from hilum.scp.wire import AssociationLost
 log = structlog.get_logger(__name__)
 
 _FAILED_LIST: Final = json_tag("FailedSOPInstanceUIDList")
-#: Requesters give up after 30 s of silence, some sooner.
-_PENDING_SECONDS: Final = 2.0
+#: Requesters give up after 30 s of silence, some sooner. Asked about every `TICK_SECONDS`,
+#: a response after this long is one at least every second.
+_PENDING_SECONDS: Final = 0.7
 
 
 def outgoing_of(request: Request, instances: Iterable[StoredInstance]) -> list[Outgoing]:

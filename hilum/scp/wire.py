@@ -8,6 +8,7 @@ import mmap
 import select
 import socket
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import ClassVar, Final
 
@@ -15,6 +16,9 @@ from hilum.core.errors import PeerUnreachable
 
 # Holds two PDUs of the size that is announced by default.
 _BUFFER_BYTES: Final = 256 * 1024
+
+#: How often whoever waits for a peer may look after something else.
+TICK_SECONDS: Final = 0.2
 
 _PRIVATE: Final = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
 _QUICK_ACK: Final[int | None] = getattr(socket, "TCP_QUICKACK", None)
@@ -113,8 +117,17 @@ class Wire:
         self._start = end
         return data
 
-    def write(self, data: bytes | bytearray | memoryview) -> None:
+    def write(
+        self,
+        data: bytes | bytearray | memoryview,
+        meanwhile: Callable[[], None] | None = None,
+    ) -> None:
         """Send all of `data`.
+
+        Parameters
+        ----------
+        meanwhile
+            Called now and then while the peer takes nothing, and when it has taken some.
 
         Raises
         ------
@@ -122,11 +135,26 @@ class Wire:
             Not all of it was taken.
         """
         try:
-            self._socket.sendall(data)
+            if meanwhile is None:
+                self._socket.sendall(data)
+            else:
+                self._write_patiently(memoryview(data), meanwhile)
         except TimeoutError as error:
             raise Silence("the peer takes no more data") from error
         except OSError as error:
             raise ConnectionLost(f"connection lost: {error.strerror or error}") from error
+
+    def _write_patiently(self, data: memoryview, meanwhile: Callable[[], None]) -> None:
+        poll = select.poll()
+        poll.register(self._socket, select.POLLOUT)
+        progress = time.monotonic()
+        while data:
+            if poll.poll(TICK_SECONDS * 1000):
+                data = data[self._socket.send(data, socket.MSG_DONTWAIT) :]
+                progress = time.monotonic()
+            elif self._timeout_seconds and time.monotonic() - progress > self._timeout_seconds:
+                raise TimeoutError
+            meanwhile()
 
     def interrupt(self) -> None:
         """Make a read under way in another thread end; writing stays possible."""

@@ -119,6 +119,16 @@ def test_get_can_be_cancelled(site: Site, tmp_path: Path) -> None:
     assert "cancel" in got.output.lower()
 
 
+def test_move_can_be_cancelled(site: Site, tmp_path: Path) -> None:
+    # A second for each instance: the cancel overtakes them.
+    slow = ("--sleep-after", "1")
+    with dcmtk.storescp(tmp_path, "WORKSTATION", *slow, port=site.workstation_port):
+        moved = site.move("--cancel", "2", "-k", f"StudyInstanceUID={STUDY}")
+    assert "cancel" in moved.output.lower()
+    assert 2 <= len(on_disk(tmp_path)) < SLICES
+    assert {digest for _, digest in on_disk(tmp_path)} < site.digests
+
+
 def test_every_stored_object_moves_in_some_transfer_syntax(site: Site, tmp_path: Path) -> None:
     for option, files in in_groups(all_files()).items():
         dcmtk.storescu(site.node.peer, "-R", option, *files)

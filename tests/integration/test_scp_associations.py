@@ -98,6 +98,18 @@ def test_one_association_too_many_is_2_3_2(mongodb_uri: str, tmp_path: Path) -> 
             assert second.associate([(VERIFICATION, [IMPLICIT])]).results == {1: 0}
 
 
+def test_as_many_as_may_be_get_in_when_many_ask_at_once(mongodb_uri: str, tmp_path: Path) -> None:
+    """The place is taken before the answer goes out, not when the serving begins."""
+    with scp_node(tmp_path, mongodb_uri, maximum_associations=3) as small:
+        peers = [RawPeer.connect(small.address) for _ in range(30)]
+        for peer in peers:
+            peer.send(associate_rq([(VERIFICATION, [IMPLICIT])]))
+        answers = [peer.read_pdu()[0] for peer in peers]
+        for peer in peers:
+            peer.close()
+    assert (answers.count(2), answers.count(3)) == (3, 27)
+
+
 def test_other_protocol_version_and_application_context_are_rejected(node: ScpNode) -> None:
     assert rejection(node, protocol_version=2) == (1, 2, 2)
     assert rejection(node, application_context="1.2.3") == (1, 1, 2)

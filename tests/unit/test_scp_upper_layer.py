@@ -5,7 +5,8 @@ import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import BytesIO
+from tempfile import TemporaryFile
+from typing import BinaryIO
 
 import pytest
 from hypothesis import given, settings
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from hilum.scp.association import Association, Context, TimeLimits
 from hilum.scp.command import Command, CommandField
+from hilum.scp.outflow import Outflow
 from hilum.scp.upper_layer import PduType, ProtocolViolation, UpperLayer
 from hilum.scp.wire import AssociationLost, ConnectionLost, Silence, Wire
 
@@ -53,6 +55,14 @@ def fragments(data: bytes) -> list[tuple[int, int, bytes]]:
     return found
 
 
+@contextmanager
+def file_of(content: bytes) -> Iterator[BinaryIO]:
+    with TemporaryFile() as file:
+        file.write(content)
+        file.flush()
+        yield file
+
+
 def received(theirs: socket.socket) -> bytes:
     data = bytearray()
     while part := theirs.recv(1 << 16):
@@ -63,7 +73,7 @@ def received(theirs: socket.socket) -> bytes:
 @settings(deadline=None)
 @given(
     st.binary(min_size=1, max_size=3000),
-    st.binary(max_size=9000),
+    st.binary(min_size=1, max_size=9000),
     st.integers(1, 5000),
     st.booleans(),
 )
@@ -73,7 +83,10 @@ def test_what_is_sent_fits_the_peer_and_comes_together_again(
     with pair() as (wire, theirs):
         layer = UpperLayer(wire, maximum)
         if from_file:
-            layer.send_file(3, command, BytesIO(data_set), len(data_set), lambda: None)
+            with file_of(b"before" + data_set + b"behind") as file:
+                outflow = Outflow(wire, layer.fragment_bytes)
+                head = layer.encode(3, command)
+                outflow.send(3, head, file.fileno(), 6, len(data_set), lambda: None)
         else:
             layer.send(3, command, data_set)
         wire.close()
@@ -159,8 +172,8 @@ def test_readable_sees_what_is_buffered_and_what_is_not() -> None:
 
 
 def test_file_that_is_shorter_than_its_size_ends_the_association() -> None:
-    with pair() as (wire, _), pytest.raises(ProtocolViolation):
-        UpperLayer(wire, 0).send_file(1, b"c", BytesIO(b"short"), 99, lambda: None)
+    with pair() as (wire, _), file_of(b"short") as file, pytest.raises(ProtocolViolation):
+        Outflow(wire, 1000).send(1, b"", file.fileno(), 0, 99, lambda: None)
 
 
 def test_release_collision_is_answered() -> None:

@@ -1,0 +1,137 @@
+"""Data sets on their way from a file to a peer: many PDUs with one read and one write.
+
+A buffer holds PDUs of the peer's size, one behind the other. Their heads stay where they are;
+a scattering read puts the bytes of the file between them. So a byte is copied twice, by the
+kernel, and Python is entered once for half a megabyte.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from hilum.scp.upper_layer import P_DATA_HEAD_BYTES, AbortReason, ProtocolViolation, p_data_head
+from hilum.scp.wire import Wire
+
+#: What is read and written at a time, if the peer's PDUs are smaller.
+_BUFFER_BYTES: Final = 512 * 1024
+#: More parts than these the kernel does not take in one call (IOV_MAX).
+_MOST_PARTS: Final = 1024
+#: In front of the data: the command of a C-STORE goes with the first of it, for a segment of
+#: its own costs as much as a hundred kilobytes.
+_HEAD_ROOM_BYTES: Final = 512
+
+
+class Outflow:
+    """Sends data sets over one connection, in fragments of one size.
+
+    Parameters
+    ----------
+    fragment_bytes
+        The longest fragment that the peer takes in a PDU.
+    """
+
+    def __init__(self, wire: Wire, fragment_bytes: int) -> None:
+        self._wire = wire
+        self._fragment_bytes = fragment_bytes
+        self._pdu_bytes = P_DATA_HEAD_BYTES + fragment_bytes
+        self._buffer = memoryview(b"")
+        self._fragments: list[memoryview] = []
+        self._context_id = 0
+
+    def send(
+        self,
+        context_id: int,
+        head: bytes | bytearray,
+        descriptor: int,
+        offset: int,
+        size_bytes: int,
+        meanwhile: Callable[[], None],
+    ) -> None:
+        """Send `size_bytes` of a file, from `offset` on, as the data set of a message.
+
+        Parameters
+        ----------
+        head
+            The PDUs that go before it: the command of the message.
+        descriptor
+            Of a regular file; its position is neither used nor changed.
+        size_bytes
+            At least one: there is no data set without an element.
+        meanwhile
+            Called between writes, and while the peer takes nothing.
+
+        Raises
+        ------
+        ProtocolViolation
+            The file is shorter than that, or cannot be read: ours to abort, for a message
+            that was begun cannot be ended otherwise.
+        AssociationLost
+            The peer does not take it.
+        """
+        self._make_ready(context_id)
+        start = self._put_in_front(head)
+        room = len(self._fragments) * self._fragment_bytes
+        end = offset + size_bytes
+        last = 0
+        while offset < end:
+            count = min(end - offset, room)
+            whole, rest = divmod(count, self._fragment_bytes)
+            parts = self._fragments[:whole]
+            if rest:
+                parts.append(self._fragments[whole][:rest])
+            _read_fully(descriptor, parts, offset)
+            offset += count
+            stop = _HEAD_ROOM_BYTES + count + len(parts) * P_DATA_HEAD_BYTES
+            last = len(parts) - 1
+            if offset == end:
+                self._put_head(last, len(parts[last]), is_last=True)
+            self._wire.write(self._buffer[start:stop], meanwhile)
+            start = _HEAD_ROOM_BYTES
+        self._put_head(last, self._fragment_bytes, is_last=False)
+
+    def _make_ready(self, context_id: int) -> None:
+        if not self._fragments:  # the first data set: most associations never send one
+            count = min(max(_BUFFER_BYTES // self._pdu_bytes, 1), _MOST_PARTS)
+            self._buffer = memoryview(bytearray(_HEAD_ROOM_BYTES + count * self._pdu_bytes))
+            self._fragments = [
+                self._buffer[start + P_DATA_HEAD_BYTES : start + self._pdu_bytes]
+                for start in range(_HEAD_ROOM_BYTES, len(self._buffer), self._pdu_bytes)
+            ]
+        if context_id != self._context_id:
+            self._context_id = context_id
+            for index in range(len(self._fragments)):
+                self._put_head(index, self._fragment_bytes, is_last=False)
+
+    def _put_in_front(self, head: bytes | bytearray) -> int:
+        """Put `head` in front of the fragments; return where it begins."""
+        start = _HEAD_ROOM_BYTES - len(head)
+        if start < 0:  # a peer that takes no more than a few bytes a PDU
+            self._wire.write(head)
+            return _HEAD_ROOM_BYTES
+        self._buffer[start:_HEAD_ROOM_BYTES] = head
+        return start
+
+    def _put_head(self, index: int, size_bytes: int, *, is_last: bool) -> None:
+        start = _HEAD_ROOM_BYTES + index * self._pdu_bytes
+        self._buffer[start : start + P_DATA_HEAD_BYTES] = p_data_head(
+            self._context_id, is_command=False, is_last=is_last, size_bytes=size_bytes
+        )
+
+
+def _read_fully(descriptor: int, parts: Sequence[memoryview], offset: int) -> None:
+    """Fill `parts`, one after the other, with what the file has from `offset` on."""
+    left = list(parts)
+    while left:
+        try:
+            count = os.preadv(descriptor, left, offset)
+        except OSError as error:
+            raise ProtocolViolation(
+                f"a stored file cannot be read: {error.strerror}", AbortReason.NOT_SPECIFIED
+            ) from error
+        if not count:
+            raise ProtocolViolation("a stored file ends early", AbortReason.NOT_SPECIFIED)
+        offset += count
+        while left and count >= len(left[0]):
+            count -= len(left.pop(0))
+        if count:
+            left[0] = left[0][count:]
