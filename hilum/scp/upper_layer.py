@@ -6,6 +6,133 @@ data value may be cut anywhere, so nothing is assembled that need not be.
 """
 
 import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final
+
+from hilum.scp.wire import AssociationLost, Wire
+
+
+class PduType(IntEnum):
+    """PDU types (PS3.8 9.3)."""
+
+    ASSOCIATE_RQ = 0x01
+    ASSOCIATE_AC = 0x02
+    ASSOCIATE_RJ = 0x03
+    DATA = 0x04
+    RELEASE_RQ = 0x05
+    RELEASE_RP = 0x06
+    ABORT = 0x07
+
+
+class AbortReason(IntEnum):
+    """Why a service provider aborts (PS3.8 Table 9-26)."""
+
+    NOT_SPECIFIED = 0
+    UNRECOGNIZED_PDU = 1
+    UNEXPECTED_PDU = 2
+    UNRECOGNIZED_PARAMETER = 4
+    UNEXPECTED_PARAMETER = 5
+    INVALID_PARAMETER = 6
+
+
+class PeerAborted(AssociationLost):
+    """An A-ABORT arrived."""
+
+
+class ReleaseRequested(AssociationLost):
+    """An A-RELEASE-RQ arrived: the peer is done."""
+
+
+class ProtocolViolation(AssociationLost):
+    """The peer sent what PS3.8 or PS3.7 do not allow here."""
+
+    def __init__(self, message: str, reason: AbortReason = AbortReason.INVALID_PARAMETER) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Pdv:
+    """The head of a presentation data value; its bytes follow (PS3.8 9.3.5.1, Annex E)."""
+
+    context_id: int
+    is_command: bool
+    is_last: bool
+    size_bytes: int
+
+
+_PDU_HEADER: Final = struct.Struct(">BxL")
+_PDV_HEADER: Final = struct.Struct(">LBB")
+_P_DATA: Final = struct.Struct(">BxLLBB")  # a P-DATA-TF PDU around one PDV
+P_DATA_HEAD_BYTES: Final = _P_DATA.size
+_PDV_OVERHEAD: Final = 6
+_SHORT_PDU_BYTES: Final = 4  # A-RELEASE-RQ, A-RELEASE-RP, A-ABORT
+_RELEASE_RQ: Final = bytes((PduType.RELEASE_RQ, 0, 0, 0, 0, 4, 0, 0, 0, 0))
+_RELEASE_RP: Final = bytes((PduType.RELEASE_RP, 0, 0, 0, 0, 4, 0, 0, 0, 0))
+
+#: Cap on what is sent at a time to a peer that says 0, unlimited (PS3.8 D.1), and to one
+#: that announces more than is of use.
+_LARGEST_PDU_BYTES: Final = 256 * 1024
+
+
+def read_pdu_header(wire: Wire) -> tuple[int, int]:
+    """Return type and length in bytes of the PDU that begins here (PS3.8 9.3.1)."""
+    pdu_type, length = _PDU_HEADER.unpack(wire.read(_PDU_HEADER.size))
+    return pdu_type, length
+
+
+def abort_pdu(source: int, reason: int) -> bytes:
+    """Return an A-ABORT PDU (PS3.8 9.3.8); `source` 0 is the service user, 2 the provider."""
+    return bytes((PduType.ABORT, 0, 0, 0, 0, 4, 0, 0, source, reason))
+
+
+def p_data_head(context_id: int, *, is_command: bool, is_last: bool, size_bytes: int) -> bytes:
+    """Return what precedes the bytes of a P-DATA-TF PDU with one fragment (PS3.8 9.3.5)."""
+    control = is_command | is_last << 1
+    return _P_DATA.pack(PduType.DATA, size_bytes + 6, size_bytes + 2, context_id, control)
+
+
+class UpperLayer:
+    """Presentation data values in and out over one connection."""
+
+    def __init__(self, wire: Wire, peer_maximum_pdu_bytes: int) -> None:
+        self.wire = wire
+        size = peer_maximum_pdu_bytes or _LARGEST_PDU_BYTES
+        # Fragments have an even length, as everything in DICOM has; a maximum too small
+        # for any fragment is taken as the smallest one possible.
+        size = max(min(size, _LARGEST_PDU_BYTES), _PDV_OVERHEAD + 2)
+        self.fragment_bytes = (size - _PDV_OVERHEAD) & ~1
+        """The longest fragment of a message that fits in a PDU of the peer."""
+        self._pdu_left = 0
+
+    def next_pdv(self) -> Pdv:
+        """Read the head of the next presentation data value.
+
+        Raises
+        ------
+        ReleaseRequested, PeerAborted, ConnectionLost, Silence
+            There is none.
+        ProtocolViolation
+            Another PDU, or lengths that do not fit into each other.
+        """
+        while not self._pdu_left:
+            pdu_type, length = read_pdu_header(self.wire)
+            if pdu_type == PduType.DATA:
+                self._pdu_left = length
+            else:
+                self._end(pdu_type, length)
+        if self._pdu_left < _PDV_HEADER.size:
+            raise ProtocolViolation("a PDU ends inside the head of a presentation data value")
+        length, context_id, control = _PDV_HEADER.unpack(self.wire.read(_PDV_HEADER.size))
+        if length < 2 or length + 4 > self._pdu_left:
+            raise ProtocolViolation("a presentation data value does not fit its PDU")
+        self._pdu_left -= length + 4
+        return Pdv(context_id, bool(control & 1), bool(control & 2), length - 2)
+
+    def send(self, context_id: int, command: bytes, data_set: bytes = b"") -> None:
+        """Send a message: its command set and, if there is one, its data set."""
         self.send_all(context_id, [(command, data_set)])
 
     def send_all(self, context_id: int, messages: Iterable[tuple[bytes, bytes]]) -> None:
