@@ -42,6 +42,7 @@ _DECODING_FAULTS: Final = (
     TypeError,
     AttributeError,
     NotImplementedError,
+    AssertionError,  # of items longer than their PDU
     struct.error,
 )
 
