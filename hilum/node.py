@@ -186,7 +186,6 @@ async def open_core(settings: Settings) -> AsyncIterator[Core]:
         await stack.enter_async_context(background(asyncio.create_task(promotion.run())))
         crossing = Crossing(asyncio.get_running_loop())
         ingest = Ingest(spool, quarantine, promotion, crossing)
-        stack.callback(ingest.close)
         replayed = await asyncio.to_thread(ingest.replay)
         replayed += await _adopt(spools, ingest)
         if replayed:

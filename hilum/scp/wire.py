@@ -7,6 +7,7 @@ set goes from the socket to the spool without being assembled, however large it 
 import mmap
 import select
 import socket
+import struct
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -53,6 +54,10 @@ class Wire:
         self._end = 0
         self._deadline: float | None = None
         self._timeout_seconds: float | None = None
+        # The kernel keeps the time: Python's own time limits ask it with poll(2) before
+        # every read and write, twice the system calls.
+        connection.settimeout(None)
+        self._limits_set: dict[int, float | None] = {}
         if connection.family in {socket.AF_INET, socket.AF_INET6}:
             # Replies are small and final: waiting to fill a segment costs 40 ms an instance.
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -71,7 +76,6 @@ class Wire:
         """
         self._timeout_seconds = each_seconds
         self._deadline = None if total_seconds is None else time.monotonic() + total_seconds
-        self._socket.settimeout(each_seconds)
 
     def readable(self, wait_seconds: float = 0.0) -> bool:
         """Return whether a read would find something (the end of the stream included)."""
@@ -136,10 +140,11 @@ class Wire:
         """
         try:
             if meanwhile is None:
+                self._limit(socket.SO_SNDTIMEO, self._timeout_seconds)
                 self._socket.sendall(data)
             else:
                 self._write_patiently(memoryview(data), meanwhile)
-        except TimeoutError as error:
+        except BlockingIOError as error:
             raise Silence("the peer takes no more data") from error
         except OSError as error:
             raise ConnectionLost(f"connection lost: {error.strerror or error}") from error
@@ -153,7 +158,7 @@ class Wire:
                 data = data[self._socket.send(data, socket.MSG_DONTWAIT) :]
                 progress = time.monotonic()
             elif self._timeout_seconds and time.monotonic() - progress > self._timeout_seconds:
-                raise TimeoutError
+                raise BlockingIOError
             meanwhile()
 
     def interrupt(self) -> None:
@@ -184,23 +189,35 @@ class Wire:
 
     def _fill(self) -> None:
         self._start = self._end = 0
+        seconds = self._timeout_seconds
         if self._deadline is not None:
             left = self._deadline - time.monotonic()
             if left <= 0:
                 raise Silence("the peer took too long")
-            self._socket.settimeout(min(left, self._timeout_seconds or left))
+            seconds = min(left, seconds or left)
         try:
+            self._limit(socket.SO_RCVTIMEO, seconds)
             count = self._socket.recv_into(self._view)
-        except TimeoutError as error:
+        except BlockingIOError as error:
             raise Silence("the peer is silent") from error
         except OSError as error:
             raise ConnectionLost(f"connection lost: {error.strerror or error}") from error
         if not count:
             raise ConnectionLost("the peer closed the connection")
         self._end = count
-        if _QUICK_ACK is not None:
+        if _QUICK_ACK is not None and count < _BUFFER_BYTES:
             # Equipment with Nagle's algorithm on sends the head of a PDU, and the rest of
             # it when that is acknowledged: not 40 ms later. The kernel forgets the option,
-            # so it is given again.
+            # so it is given again whenever there was no more to read.
             with suppress(OSError):
                 self._socket.setsockopt(socket.IPPROTO_TCP, _QUICK_ACK, 1)
+
+    def _limit(self, option: int, seconds: float | None) -> None:
+        """Limit the time of each read or write, where it is another limit than before."""
+        if option not in self._limits_set or self._limits_set[option] != seconds:
+            whole, fraction = divmod(seconds or 0.0, 1)
+            # A limit of nothing would be none at all.
+            microseconds = int(fraction * 1e6) or int(seconds is not None and not whole)
+            limit = struct.pack("@ll", int(whole), microseconds)
+            self._socket.setsockopt(socket.SOL_SOCKET, option, limit)
+            self._limits_set[option] = seconds

@@ -8,7 +8,7 @@ acknowledge. Everything behind it, the store and the index, follows in `Promotio
 import concurrent.futures
 import time
 from collections.abc import Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -24,8 +24,6 @@ from hilum.storage.spool import Spool, SpoolEntry, SpoolWriter
 
 log = structlog.get_logger(__name__)
 
-# fsync waits for the disk, not for a core: a few more threads than cores share its groups.
-_SYNC_THREADS = 8
 # How often a wait for the index looks whether there is any point in it.
 _PATIENCE_SECONDS = 0.25
 
@@ -62,7 +60,6 @@ class Ingest:
         self._quarantine = quarantine
         self._promotion = promotion
         self._crossing = crossing
-        self._syncs = ThreadPoolExecutor(_SYNC_THREADS, thread_name_prefix="sync")
 
     def begin(self, origin: Origin) -> SpoolWriter:
         """Open a spool writer for the bytes of one Part 10 file.
@@ -93,18 +90,15 @@ class Ingest:
 
         Notes
         -----
-        The header is read while the disk syncs: both cost about the same.
+        The header is read while the disk writes. No other thread takes part: handing a sync
+        to one and waking up after it costs more than what is left to wait for.
         """
-        syncing = self._syncs.submit(writer.sync)
+        writer.start_sync()
         try:
             header = _understand(writer, expected)
         except Invalid as fault:
-            syncing.result()
             self._set_aside(writer.commit(), fault)
             raise
-        finally:
-            concurrent.futures.wait([syncing])
-        syncing.result()
         entry = writer.commit()
         if self._promotion.rejects_conflicts:
             self._refuse_conflict(entry, header)
@@ -146,10 +140,6 @@ class Ingest:
             count += 1
         return count
 
-    def close(self) -> None:
-        """Stop the helper threads; call it when both edges are closed."""
-        self._syncs.shutdown()
-
     def _enqueue(self, entry: SpoolEntry, header: Header | None) -> "Future[Outcome]":
         outcome: Future[Outcome] = Future()
         if self._promotion.add(Pending(entry, header, outcome)):
@@ -176,8 +166,7 @@ class Ingest:
 
 
 def _understand(writer: SpoolWriter, expected: Expected | None) -> Header:
-    with writer.open_for_reading() as file:
-        header = read_header(file)
+    header = read_header(writer.file)
     if expected is None:
         return header
     if header.sop_class_uid != expected.sop_class_uid:

@@ -17,8 +17,9 @@ from typing import Final
 from hilum.core.errors import Corrupt
 from hilum.core.instance import Blob
 
-# For syncfs(2), which `os` does not have.
+# For syncfs(2) and sync_file_range(2), which `os` does not have.
 _libc: Final = ctypes.CDLL(None, use_errno=True)
+_SYNC_FILE_RANGE_WRITE: Final = 2
 #: Stored bytes never change, so nobody may write them. The umask takes more away.
 READ_ONLY: Final = 0o444
 _CHUNK_BYTES: Final = 1 << 20
@@ -38,6 +39,15 @@ def create_file(path: Path) -> FileIO:
         It cannot be created, or exists already.
     """
     return FileIO(path, "x+", opener=lambda name, flags: os.open(name, flags, READ_ONLY))
+
+
+def start_writing(descriptor: int) -> None:
+    """Have the disk begin with what a file has in memory, and do not wait for it.
+
+    Promises nothing: a sync that follows has less left to wait for, and tells of faults.
+    """
+    whole = ctypes.c_int64(0)
+    _libc.sync_file_range(descriptor, whole, whole, _SYNC_FILE_RANGE_WRITE)
 
 
 def sync_folder(folder: Path) -> None:

@@ -28,9 +28,10 @@ import structlog
 from hilum.core.errors import StorageFull
 from hilum.core.instance import Blob, Origin
 from hilum.storage.disk import as_domain_error, faults, probe, require_space
-from hilum.storage.durable import create_file, sync_folder, write_all
+from hilum.storage.durable import create_file, start_writing, write_all
 from hilum.storage.lock import FolderLock
 from hilum.storage.names import SpoolName
+from hilum.storage.syncing import SharedSync
 
 log = structlog.get_logger(__name__)
 
@@ -73,11 +74,14 @@ class SpoolWriter:
     the writer is aborted: nothing is left on disk, and it cannot be used again.
     """
 
-    def __init__(self, folder: Path, name: str, origin: Origin, reserve_bytes: int) -> None:
+    def __init__(
+        self, folder: Path, names: SharedSync, name: str, origin: Origin, reserve_bytes: int
+    ) -> None:
         self.path = folder / f"{name}{_PART}"
         """Where the bytes are; the committed name after `commit`."""
         self.size_bytes = 0
         """Bytes written so far."""
+        self._names = names
         self._name = name
         self._origin = origin
         self._reserve_bytes = reserve_bytes
@@ -125,6 +129,11 @@ class SpoolWriter:
         with faults("read from the spool"):
             return os.pread(self._file.fileno(), size, 0)
 
+    @property
+    def file(self) -> BinaryIO:
+        """What is written, for reads by position before `commit`; not to be moved or closed."""
+        return self._file
+
     def open_for_reading(self) -> BinaryIO:
         """Open what is written for reading, from its start.
 
@@ -138,10 +147,12 @@ class SpoolWriter:
         with faults("read from the spool"):
             return self.path.open("rb")
 
+    def start_sync(self) -> None:
+        """Have the disk write while the caller does something else; `commit` comes later."""
+        start_writing(self._file.fileno())
+
     def sync(self) -> None:
         """Bring what is written onto the disk. `commit` does it if nobody did before.
-
-        On its own so that it can run in one thread while another reads the header.
 
         Raises
         ------
@@ -164,6 +175,8 @@ class SpoolWriter:
     def commit(self) -> SpoolEntry:
         """Give the file its committed name.
 
+        Writers that commit at the same time share the sync of their folder.
+
         Returns
         -------
         SpoolEntry
@@ -179,7 +192,7 @@ class SpoolWriter:
         try:
             self._file.close()
             self.path = self.path.rename(committed)
-            sync_folder(committed.parent)
+            self._names.sync()
         except OSError as error:
             self.abort()
             raise as_domain_error(error, "commit a file to the spool") from error
@@ -238,6 +251,7 @@ class Spool:
         self._run = secrets.token_hex(4)
         self._numbers = itertools.count()
         self._lock = FolderLock(root)
+        self._names = SharedSync(root)
 
     def create(self, origin: Origin) -> SpoolWriter:
         """Begin a file for an instance that arrives from `origin`.
@@ -252,7 +266,7 @@ class Spool:
         name = str(SpoolName(origin, self._run, next(self._numbers)))
         with faults("create a file in the spool"):
             require_space(self._root, self._reserve_bytes)
-            return SpoolWriter(self._root, name, origin, self._reserve_bytes)
+            return SpoolWriter(self._root, self._names, name, origin, self._reserve_bytes)
 
     def recover(self) -> Iterator[SpoolEntry]:
         """Yield what is committed but not yet stored and indexed, oldest first.

@@ -91,7 +91,6 @@ async def http_node(
         promoting.cancel()
         with suppress(asyncio.CancelledError):
             await promoting
-        ingest.close()
         await workers.stop()
         spool.close()
 

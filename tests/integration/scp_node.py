@@ -121,7 +121,6 @@ def scp_node(
         yield ScpNode(root, server, services, promotion, store, quarantine)
     finally:
         server.stop(drain_seconds=5)
-        ingest.close()
         crossing.call(tear_down())
         loop.call_soon_threadsafe(loop.stop)
         thread.join()

@@ -59,7 +59,6 @@ class Bench:
         self.task.cancel()
         with suppress(asyncio.CancelledError):
             await self.task
-        self.ingest.close()
         self.spool.close()
 
 
