@@ -103,6 +103,8 @@ class Association:
         self._outflow = Outflow(wire, self._layer.fragment_bytes)
         self._limits = limits
         self._data_set_of: Context | None = None  # whose data set has not been read yet
+        self._pdv_left = 0  # bytes of it that its current value still has
+        self._pdv_is_last = False
         self._cancelled: set[int] = set()
         self._message_id = 0
         wire.allow(limits.dimse_seconds)
@@ -131,14 +133,19 @@ class Association:
 
         Each view holds until the next one is asked for.
         """
-        context = self._data_set_of
-        while self._data_set_of is not None:
-            pdv = self._layer.next_pdv()
-            if context is None or pdv.is_command or pdv.context_id != context.id:
-                raise ProtocolViolation("a data set is interrupted by another message")
-            yield from self._bytes_of(pdv)
-            if pdv.is_last:
+        while (context := self._data_set_of) is not None:
+            # Kept outside: who gives up in the middle of a value is followed by one who skips.
+            while self._pdv_left:
+                part = self._wire.read_some(self._pdv_left)
+                self._pdv_left -= len(part)
+                yield part
+            if self._pdv_is_last:
                 self._data_set_of = None
+                return
+            pdv = self._layer.next_pdv()
+            if pdv.is_command or pdv.context_id != context.id:
+                raise ProtocolViolation("a data set is interrupted by another message")
+            self._pdv_left, self._pdv_is_last = pdv.size_bytes, pdv.is_last
 
     def read_data_set(self) -> bytes:
         """Return the data set of the message last received: an identifier.
@@ -282,6 +289,7 @@ class Association:
             raise ProtocolViolation(str(error)) from error
         if command.has_data_set:
             self._data_set_of = context
+            self._pdv_left, self._pdv_is_last = 0, False
         return Message(context, command)
 
     def _bytes_of(self, pdv: Pdv) -> Iterator[memoryview]:

@@ -79,3 +79,14 @@ def test_index_away_is_said_in_the_terms_of_the_service(
         response = peer.receive()
         assert response.status == status
         assert response.command.ErrorComment
+
+
+def test_who_is_refused_in_the_middle_of_a_value_keeps_the_association(peer: RawPeer) -> None:
+    # One value, so that the node gives up in the middle of it, wherever the network cuts.
+    peer.request(1, query_rq(0x20, STUDY_FIND, 1), bytes(5 << 20))
+    assert peer.receive().status == 0xA900
+    request = Dataset()
+    request.QueryRetrieveLevel = "STUDY"
+    request.StudyInstanceUID = "1.2.3"
+    peer.request(1, query_rq(0x20, STUDY_FIND, 2), encode(request))
+    assert peer.receive().status == 0xA700
