@@ -1,0 +1,71 @@
+"""The verdict of every case: what was acknowledged is stored, whole, and found."""
+
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from scripts.chaos.instances import data_set_digest
+from scripts.chaos.node import Node
+from scripts.chaos.programs import damaged_objects, findable, identities
+from scripts.chaos.waiting import wait_until
+
+
+def nothing_lost(
+    node: Node, acknowledged: Iterable[Path], seconds: float = 60, *, compare: bool = True
+) -> float:
+    """Hold the node to what it acknowledged; return the seconds until all was found.
+
+    Parameters
+    ----------
+    compare
+        Whether to compare every byte of the data sets sent with those stored.
+
+    Raises
+    ------
+    AssertionError
+        Something is not found, not stored as it was sent, or damaged; or an unfinished
+        file stays in the spool; or there is a traceback in the log.
+    """
+    files = list(acknowledged)
+    started = time.monotonic()
+    all_found(node, files, seconds)
+    waited = time.monotonic() - started
+    wait_until(lambda: not spooled(node), seconds, "the spool is empty")
+    if compare:
+        kept = {data_set_digest(path) for path in stored(node)}
+        missing = [path.name for path in files if data_set_digest(path) not in kept]
+        assert not missing, f"acknowledged and not stored as sent: {missing}"
+    damage = damaged_objects(node.data_dir)
+    assert not damage, damage
+    assert not node.tracebacks(), "the node was surprised, see its log"
+    return waited
+
+
+def all_found(node: Node, files: Iterable[Path], seconds: float) -> None:
+    """Wait until queries give every one of `files`."""
+    wanted: dict[tuple[str, str], set[str]] = {}
+    for identity in identities(files):
+        key = (identity.study_instance_uid, identity.series_instance_uid)
+        wanted.setdefault(key, set()).add(identity.sop_instance_uid)
+    for (study, series), instances in wanted.items():
+
+        def found(study: str = study, series: str = series, all_of: set[str] = instances) -> bool:
+            return all_of <= findable(node, study, series)
+
+        wait_until(found, seconds, f"{len(instances)} instances are found")
+
+
+def stored(node: Node) -> list[Path]:
+    """Return the stored objects."""
+    return [path for path in (node.data_dir / "objects").glob("??/??/*") if path.is_file()]
+
+
+def spooled(node: Node) -> list[Path]:
+    """Return what is in the spool, finished or not."""
+    spool = node.data_dir / "spool"
+    return [path for path in spool.rglob("*.dcm*") if path.is_file()]
+
+
+def unfinished(node: Node) -> list[Path]:
+    """Return what is being received, or was and has been left lying."""
+    return [path for path in spooled(node) if path.suffix == ".part"]
