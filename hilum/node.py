@@ -56,6 +56,8 @@ _REPLAY_SECONDS = 10.0
 _DRAIN_SECONDS = 20.0
 _SCHEMA_SECONDS = 2.0
 _SCHEMA_RETRY_SECONDS = 2.0
+# Longer than a free worker takes to wake up, and too short for a sender to notice.
+_DEFERENCE_SECONDS = 0.001
 # How often each worker looks for what a dead one has left.
 _ADOPTION_SECONDS = 1.0
 
@@ -277,6 +279,7 @@ def _dicom_server(settings: Settings, core: Core, listeners: Listeners) -> Serve
         ),
         maximum_associations=ceil(settings.dicom.max_associations / settings.workers),
         listener=listeners.dicom,
+        deference_seconds=_DEFERENCE_SECONDS if settings.workers > 1 else 0.0,
     )
 
 

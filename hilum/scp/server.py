@@ -5,6 +5,7 @@ time. How many there may be is a setting and counts associations, not connection
 that stay silent are closed by the ARTIM timer.
 """
 
+import select
 import socket
 import threading
 import time
@@ -25,6 +26,7 @@ log = structlog.get_logger(__name__)
 
 _BACKLOG: Final = 512
 _POLL_SECONDS: Final = 0.05
+_MOST_DEFERENCE: Final = 4
 #: How long the listening thread may take to notice that the node stops.
 _ACCEPT_SECONDS: Final = 0.25
 #: When the node stops, who has asked for nothing this long is not kept waiting for.
@@ -64,6 +66,9 @@ class Server:
         More than these at a time are rejected, transiently (PS3.8 9.3.4: 2/3/2).
     listener
         A socket that listens there already, and that other processes may share.
+    deference_seconds
+        How long to leave a connection to those other processes, for each that this one
+        has already (up to four): so that associations spread evenly.
     """
 
     def __init__(
@@ -74,8 +79,10 @@ class Server:
         services: Services,
         maximum_associations: int = 1000,
         listener: socket.socket | None = None,
+        deference_seconds: float = 0.0,
     ) -> None:
         self._listener = listener
+        self._deference_seconds = deference_seconds
         self._host = host
         self.port = port
         """Where connections are taken, once started."""
@@ -108,7 +115,7 @@ class Server:
             The address cannot be listened on.
         """
         listener = self._listener or listen(self._host, self.port)
-        listener.settimeout(_ACCEPT_SECONDS)
+        listener.setblocking(False)
         self.port = listener.getsockname()[1]
         self._thread = threading.Thread(
             target=self._listen, args=(listener,), name="dicom-listener", daemon=True
@@ -150,28 +157,34 @@ class Server:
             return list(self._sessions)
 
     def _listen(self, listener: socket.socket) -> None:
+        arrivals = select.poll()
+        arrivals.register(listener, select.POLLIN)
         with listener:
             while not self._stopping:
+                arrivals.poll(_ACCEPT_SECONDS * 1000)
+                if self._connections and self._deference_seconds:
+                    busy = min(len(self._connections), _MOST_DEFERENCE)
+                    time.sleep(busy * self._deference_seconds)
                 try:
                     connection, address = listener.accept()
-                except TimeoutError:
-                    continue
+                    wire = Wire(connection)
+                except BlockingIOError:
+                    continue  # nobody came, or another process was faster
                 except OSError as error:
                     # No descriptor left, or the connection went before it was taken.
                     log.warning("connection not taken", reason=error.strerror)
                     time.sleep(_POLL_SECONDS)
                     continue
+                with self._lock:
+                    self._connections.add(wire)
                 threading.Thread(
                     target=self._serve,
-                    args=(connection, f"{address[0]}:{address[1]}"),
+                    args=(wire, f"{address[0]}:{address[1]}"),
                     name=f"association-{address[0]}:{address[1]}",
                     daemon=True,
                 ).start()
 
-    def _serve(self, connection: socket.socket, address: str) -> None:
-        wire = Wire(connection)
-        with self._lock:
-            self._connections.add(wire)
+    def _serve(self, wire: Wire, address: str) -> None:
         try:
             association = self._negotiate(wire, address)
             if association is not None:
