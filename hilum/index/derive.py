@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Final
 from pymongo import UpdateOne
 
 from hilum.index.database import Database, Document
+from hilum.index.words import WORD_SOURCES, study_words
 
 if TYPE_CHECKING:
     from motor.motor_asyncio import AsyncIOMotorCollection
@@ -57,7 +58,7 @@ _SERIES_PIPELINE: Final[list[Document]] = [
 ]
 
 _STUDY_PIPELINE: Final[list[Document]] = [
-    {"$project": {"revision": 1}},
+    {"$project": {"revision": 1, **WORD_SOURCES}},
     {
         "$lookup": {
             "from": "series",
@@ -86,7 +87,7 @@ async def derive_series(database: Database, ids: Collection[str]) -> None:
 
 
 async def derive_studies(database: Database, ids: Collection[str]) -> None:
-    """Bring the counts and lists of these studies up to their series."""
+    """Bring the counts and lists of these studies up to their series, and their words."""
     await _derive(database.studies, ids, _STUDY_PIPELINE, _study_fields)
 
 
@@ -94,7 +95,7 @@ async def _derive(
     collection: "AsyncIOMotorCollection[Document]",
     ids: Collection[str],
     pipeline: list[Document],
-    fields: Callable[[list[Document]], Document],
+    fields: Callable[[Document], Document],
 ) -> None:
     for _ in range(_ATTEMPTS):
         # One pass reads a revision and only then what belongs to it: never the other way.
@@ -102,7 +103,7 @@ async def _derive(
         updates = [
             UpdateOne(
                 {"_id": entity["_id"], "revision": entity["revision"]},
-                {"$set": fields(entity["found"])},
+                {"$set": fields(entity)},
             )
             async for entity in cursor
         ]
@@ -113,7 +114,8 @@ async def _derive(
             return
 
 
-def _series_fields(classes: list[Document]) -> Document:
+def _series_fields(entity: Document) -> Document:
+    classes: list[Document] = entity["found"]
     return {
         "NumberOfSeriesRelatedInstances": _sum(classes, "instances"),
         "SOPClassesInSeries": sorted(each["_id"] for each in classes),
@@ -122,7 +124,8 @@ def _series_fields(classes: list[Document]) -> Document:
     }
 
 
-def _study_fields(series: list[Document]) -> Document:
+def _study_fields(entity: Document) -> Document:
+    series: list[Document] = entity["found"]
     modalities = {each["Modality"] for each in series if each.get("Modality")}
     classes = {uid for each in series for uid in each.get("SOPClassesInSeries", ())}
     return {
@@ -132,6 +135,7 @@ def _study_fields(series: list[Document]) -> Document:
         "NumberOfStudyRelatedInstances": _sum(series, "instances"),
         "frames": _sum(series, "frames"),
         "size": _sum(series, "size"),
+        "words": study_words(entity),
     }
 
 

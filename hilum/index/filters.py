@@ -26,7 +26,7 @@ from hilum.core.query import (
     Wildcard,
 )
 from hilum.core.text import NAME_GROUPS, fold, pad_name_group
-from hilum.index.documents import TEXT_KEYWORDS
+from hilum.index.words import words_of
 
 Filter: TypeAlias = dict[str, Any]
 
@@ -66,7 +66,9 @@ def level_filters(query: Query) -> dict[Level, Filter]:
         level = LEVEL_OF[condition.keyword]
         clauses[Level.STUDY if level is Level.PATIENT else level].append(clause(condition))
     if query.text:
-        clauses[Level.STUDY] += (_word_clause(word) for word in fold(query.text).split())
+        clauses[Level.STUDY] += (
+            {"words": Regex(f"^{re.escape(word)}", "s")} for word in words_of(fold(query.text))
+        )
     return {level: _all(found) for level, found in clauses.items()}
 
 
@@ -170,12 +172,6 @@ def _moment_clause(
             on_the_day = {field: day, time_field: {operator: moment}}
             clauses.append({"$or": [{field: {beyond: day}}, on_the_day]})
     return _all(clauses)
-
-
-def _word_clause(word: str) -> Filter:
-    operand = Regex(re.escape(word), "s")
-    fields = ("search.PatientName", *(f"text.{keyword}" for keyword in TEXT_KEYWORDS))
-    return {"$or": [{field: operand} for field in fields]}
 
 
 def wildcard_pattern(pattern: str, ending: str = "$") -> str:

@@ -8,10 +8,11 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from pymongo import ASCENDING, DESCENDING, IndexModel
+from pymongo import ASCENDING, DESCENDING, IndexModel, UpdateOne
 from pymongo.errors import DuplicateKeyError, OperationFailure
 
 from hilum.core.errors import Invalid
+from hilum.index.words import WORD_SOURCES, study_words
 
 if TYPE_CHECKING:
     from motor.motor_asyncio import AsyncIOMotorDatabase
@@ -19,10 +20,11 @@ if TYPE_CHECKING:
 _Database: TypeAlias = "AsyncIOMotorDatabase[dict[str, Any]]"
 
 #: Version of the documents' form that this code reads and writes.
-VERSION: Final = 1
+VERSION: Final = 2
 
 #: Version of MongoDB that joins by field and pipeline at once (`index.derive`).
 _OLDEST_MONGODB: Final = (5, 0)
+_MIGRATED_AT_ONCE: Final = 1000
 _INDEX_NOT_FOUND: Final = 27
 _NAMESPACE_EXISTS: Final = 48
 
@@ -43,6 +45,7 @@ INDEXES: Final[dict[str, list[IndexModel]]] = {
         _index("patient_name", "search.PatientName"),
         _index("accession_number", "search.AccessionNumber"),
         _index("modality", "ModalitiesInStudy", "-StudyDate", "-StudyTime", "_id"),
+        _index("words", "words"),
     ],
     "series": [
         _index("uid", "SeriesInstanceUID"),
@@ -88,8 +91,23 @@ FRAMES_PIPELINE: Final[list[dict[str, Any]]] = [
     {"$set": {"frameNumber": {"$add": ["$frameIndex", 1]}}},
 ]
 
+
+async def _add_words(database: _Database) -> None:
+    """Version 2: studies are searched by their words."""
+    studies = database["studies"]
+    updates: list[UpdateOne] = []
+    async for document in studies.find({}, WORD_SOURCES):
+        words = study_words(document)
+        updates.append(UpdateOne({"_id": document["_id"]}, {"$set": {"words": words}}))
+        if len(updates) == _MIGRATED_AT_ONCE:
+            await studies.bulk_write(updates, ordered=False)
+            updates = []
+    if updates:
+        await studies.bulk_write(updates, ordered=False)
+
+
 #: From each older version to the next one.
-_MIGRATIONS: Final[dict[int, Callable[[_Database], Awaitable[None]]]] = {}
+_MIGRATIONS: Final[dict[int, Callable[[_Database], Awaitable[None]]]] = {1: _add_words}
 
 
 async def ensure(database: _Database) -> None:

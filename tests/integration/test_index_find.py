@@ -267,6 +267,9 @@ async def test_an_answer_has_what_the_levels_above_say(catalogue: Catalogue) -> 
         ("p2", ["2.1"]),
         ("山", ["1.1"]),
         ("adams a-1", []),
+        ("dams", []),
+        ("jurg", ["1.2", "1.1"]),
+        ("muller^jurgen", ["1.2", "1.1"]),
         (".*", []),
     ],
 )

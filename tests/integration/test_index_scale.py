@@ -98,6 +98,17 @@ SORTED = [
 ]
 
 
+@pytest.mark.parametrize("text", ["smith", "mull", value("00080050"), "nobody"])
+async def test_a_search_by_words_reads_what_it_finds(profiled: Profiled, text: str) -> None:
+    query = Query(Level.STUDY, text=text)
+    matches = await found(profiled.catalogue, query)
+    [operation] = await profiled.operations()
+    assert operation["docsExamined"] == len(matches)
+    assert await profiled.catalogue.count(query) == len(matches)
+    [operation] = await profiled.operations()
+    assert operation["docsExamined"] == 0
+
+
 @pytest.mark.parametrize("keys", [*IN_ORDER, *SORTED], ids=str)
 async def test_a_study_query_reads_what_it_returns(
     profiled: Profiled, keys: Mapping[str, str]

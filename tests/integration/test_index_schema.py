@@ -5,8 +5,13 @@ import asyncio
 import pytest
 
 from hilum.core.errors import Invalid
+from hilum.core.levels import Level
+from hilum.core.query import Query
 from hilum.index import schema
+from hilum.index.catalogue import Catalogue
 from hilum.index.database import Database
+from hilum.index.writer import Write, Writer
+from tests.integration.objects import instance
 
 
 async def test_nodes_may_start_at_once_and_again(mongodb_uri: str, database: Database) -> None:
@@ -59,6 +64,21 @@ async def test_an_older_index_is_migrated_step_by_step(
     assert steps == [1, 2]
     meta = await database.raw["meta"].find_one({"_id": "schema"})
     assert meta == {"_id": "schema", "version": 3}
+
+
+async def test_an_index_of_version_1_learns_the_words_of_its_studies(database: Database) -> None:
+    study = instance("1.1.1", study="1.1", series="1.1.0", PatientName="Müller^Jürgen")
+    await Writer(database).write([Write(study)])
+    await database.studies.update_many({}, {"$unset": {"words": ""}})
+    await database.studies.drop_index("words")
+    await database.studies.create_index("search.StudyDate", name="study_date")
+    await database.raw["meta"].update_one({"_id": "schema"}, {"$set": {"version": 1}})
+    query = Query(Level.STUDY, text="mull")
+    assert await Catalogue(database).count(query) == 0
+    await database.ensure_schema()
+    assert await Catalogue(database).count(query) == 1
+    # And an index that no query needs any more is gone.
+    assert "study_date" not in await database.studies.index_information()
 
 
 async def test_an_older_view_is_redefined(database: Database) -> None:
