@@ -111,7 +111,7 @@ def send(
     with Delivery(peer, ae_title, limits or TimeLimits(), series) as delivery:
         for path, _ in readable:
             try:
-                response = delivery.send_next(lambda: None)
+                response = delivery.send_next()
             except HilumError as error:
                 yield Sent(path, None, str(error))
             else:

@@ -16,7 +16,7 @@ from hilum.core.peer import Peer
 from hilum.scp.association import Association, TimeLimits
 from hilum.scp.command import Command
 from hilum.scp.contexts import MAXIMUM_CONTEXTS, proposals_for
-from hilum.scp.patience import patiently
+from hilum.scp.patience import do_nothing, patiently
 from hilum.scp.requestor import associate
 from hilum.scp.send import Originator, Outgoing, send
 from hilum.scp.upper_layer import ProtocolViolation
@@ -38,6 +38,8 @@ class Delivery:
         are proposed together.
     originator
         Set when the sending is a C-MOVE of somebody else's.
+    meanwhile
+        Called several times a second, whatever the peer is being waited for.
     """
 
     def __init__(
@@ -47,25 +49,22 @@ class Delivery:
         limits: TimeLimits,
         series: Sequence[Outgoing],
         originator: Originator | None = None,
+        meanwhile: Callable[[], None] = do_nothing,
     ) -> None:
         self._peer = peer
         self._ae_title = ae_title
         self._limits = limits
         self._series = series
         self._originator = originator
+        self._meanwhile = meanwhile
         self._position = 0
         self._kinds: frozenset[tuple[str, str]] = frozenset()
         self._association: Association | None = None
         self._losses = 0
         self._unreachable: PeerUnreachable | None = None
 
-    def send_next(self, meanwhile: Callable[[], None]) -> Command:
+    def send_next(self) -> Command:
         """Send the next instance of the series; return the peer's response.
-
-        Parameters
-        ----------
-        meanwhile
-            Called several times a second, also while the peer is being connected to.
 
         Raises
         ------
@@ -76,15 +75,15 @@ class Delivery:
         """
         outgoing = self._series[self._position]
         try:
-            association = self._association_for(outgoing, meanwhile)
+            association = self._association_for(outgoing)
         finally:
             self._position += 1
         try:
             response = send(
                 association,
                 outgoing,
-                while_preparing=meanwhile,
-                while_sending=meanwhile,
+                while_preparing=self._meanwhile,
+                while_sending=self._meanwhile,
                 originator=self._originator,
             )
         except AssociationLost as loss:
@@ -104,7 +103,7 @@ class Delivery:
     ) -> None:
         self._release()
 
-    def _association_for(self, outgoing: Outgoing, meanwhile: Callable[[], None]) -> Association:
+    def _association_for(self, outgoing: Outgoing) -> Association:
         if self._unreachable is not None:
             raise self._unreachable
         if self._association is not None and _kind(outgoing) not in self._kinds:
@@ -120,7 +119,7 @@ class Delivery:
                         proposals_for(sorted(self._kinds)),
                         self._limits,
                     ),
-                    meanwhile,
+                    self._meanwhile,
                 )
             except PeerUnreachable as error:
                 # It will not be there for the next instance either, and every attempt may
@@ -131,7 +130,8 @@ class Delivery:
 
     def _release(self) -> None:
         if self._association is not None:
-            self._association.release()
+            # It may take as long as the peer needs to have everything in its index.
+            patiently(self._association.release, self._meanwhile)
             self._association = None
 
     def _drop(self, association: Association, loss: AssociationLost) -> None:

@@ -40,13 +40,16 @@ def handle(request: Request) -> None:
     cancelled = False
     # The destination's association is released before the final response is sent: what the
     # requester is told has arrived, it can then find there.
-    with Delivery(peer, services.ae_title, limits, selected, originator) as delivery:
+    delivery = Delivery(
+        peer, services.ae_title, limits, selected, originator, operations.report_if_due
+    )
+    with delivery:
         for outgoing in selected:
             cancelled = operations.cancelled
             if cancelled:
                 break
             try:
-                operations.count(outgoing, delivery.send_next(operations.report_if_due))
+                operations.count(outgoing, delivery.send_next())
             except HilumError as error:
                 operations.count_failed(outgoing, error)
             operations.report()

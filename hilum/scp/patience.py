@@ -11,6 +11,10 @@ from hilum.scp.wire import TICK_SECONDS
 T = TypeVar("T")
 
 
+def do_nothing() -> None:
+    """Do nothing meanwhile: nobody else is waiting."""
+
+
 def patiently(function: Callable[[], T], meanwhile: Callable[[], None]) -> T:
     """Return what `function` returns, or raise what it raises; call `meanwhile` till then.
 

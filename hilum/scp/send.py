@@ -17,15 +17,11 @@ from hilum.imaging.reader import FileReader
 from hilum.imaging.transcode import can_transcode
 from hilum.scp.association import Association, Context
 from hilum.scp.command import Command, CommandField
-from hilum.scp.patience import patiently
+from hilum.scp.patience import do_nothing, patiently
 
 _MEDIUM_PRIORITY: Final = 0
 # Of several contexts that would do, the one that keeps value representations comes first.
 _PREFERRED: Final = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
-
-
-def _nothing() -> None:
-    """Nobody is kept waiting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +49,8 @@ def send(
     association: Association,
     outgoing: Outgoing,
     *,
-    while_preparing: Callable[[], None] = _nothing,
-    while_sending: Callable[[], None] = _nothing,
+    while_preparing: Callable[[], None] = do_nothing,
+    while_sending: Callable[[], None] = do_nothing,
     originator: Originator | None = None,
 ) -> Command:
     """Send one instance and return the peer's response, whatever its status.

@@ -155,9 +155,10 @@ class Wire:
         progress = time.monotonic()
         while data:
             if poll.poll(TICK_SECONDS * 1000):
-                data = data[self._socket.send(data, socket.MSG_DONTWAIT) :]
-                progress = time.monotonic()
-            elif self._timeout_seconds and time.monotonic() - progress > self._timeout_seconds:
+                with suppress(BlockingIOError):  # it has room, but the kernel is short of memory
+                    data = data[self._socket.send(data, socket.MSG_DONTWAIT) :]
+                    progress = time.monotonic()
+            if self._timeout_seconds and time.monotonic() - progress > self._timeout_seconds:
                 raise BlockingIOError
             meanwhile()
 

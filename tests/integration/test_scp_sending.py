@@ -19,6 +19,7 @@ from tests.integration.peers import (
     CT_IMAGE,
     EXPLICIT,
     IMPLICIT,
+    RELEASE_RP,
     STUDY_GET,
     STUDY_MOVE,
     RawPeer,
@@ -73,12 +74,12 @@ def requester(node: ScpNode) -> Iterator[RawPeer]:
         yield peer
 
 
-def hear_three_times(requester: RawPeer) -> None:
-    """Receive three pending responses, with nothing completed, in the time they have."""
+def hear_three_times(requester: RawPeer, what: tuple[int, int, int, int] = (1, 0, 0, 0)) -> None:
+    """Receive three pending responses with these counts in the time they have."""
     requester.socket.settimeout(SECONDS_APART)
     for _ in range(3):
         response = requester.receive()
-        assert (response.status, counts(response)) == (0xFF00, (1, 0, 0, 0))
+        assert (response.status, counts(response)) == (0xFF00, what)
     requester.socket.settimeout(30)
 
 
@@ -121,6 +122,24 @@ def test_requester_hears_while_the_destination_stores(
         hear_three_times(requester)
         peer.respond(message.context_id, message.command)
         answering()(peer)
+
+    with destination(peers, slow):
+        move(requester, "SCRIPTED", study(uid("small")))
+    assert counts(requester.receive_all()[-1]) == (None, 1, 0, 0)
+
+
+def test_requester_hears_while_the_destination_releases(
+    requester: RawPeer, peers: dict[str, Peer]
+) -> None:
+    """As a node like this one does until what it was sent can be found."""
+
+    def slow(peer: RawPeer) -> None:
+        message = peer.receive()
+        peer.respond(message.context_id, message.command)
+        pdu_type, _ = peer.read_pdu()
+        assert pdu_type == 5
+        hear_three_times(requester, (0, 1, 0, 0))
+        peer.send(RELEASE_RP)
 
     with destination(peers, slow):
         move(requester, "SCRIPTED", study(uid("small")))
