@@ -19,7 +19,7 @@ from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Final
 
 import structlog
 from pydantic import BaseModel
@@ -66,11 +66,6 @@ class Report(BaseModel):
     fault: str | None = None
     heals: bool = True
     """Whether another try may go better."""
-
-    @classmethod
-    def read(cls, line: bytes) -> Self:
-        """Return the report in a line of a worker's."""
-        return cls.model_validate_json(line)
 
 
 @asynccontextmanager
@@ -189,13 +184,17 @@ class _Worker:
         assert process.stdin is not None
         assert process.stdout is not None
         self._log.info("worker started", pid=process.pid)
-        process.stdin.write(orders.model_dump_json().encode() + b"\n")
-        process.stdin.close()
-        async for line in process.stdout:
-            self._report = Report.read(line)
-            if self._report.fault is None:
-                self.serving.set()
-        return await process.wait()
+        try:
+            process.stdin.write(orders.model_dump_json().encode() + b"\n")
+            process.stdin.close()
+            async for line in process.stdout:
+                self._report = Report.model_validate_json(line)
+                if self._report.fault is None:
+                    self.serving.set()
+            return await process.wait()
+        finally:
+            if process.returncode is None:  # cancelled, with a process just started
+                process.kill()
 
     def _judge(self, status: int) -> None:
         """Raise if another try is of no use."""
