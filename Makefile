@@ -12,7 +12,7 @@ help:
 	@echo 'make run     a running node with its own MongoDB; data in ./data'
 	@echo 'make test    everything the tests need, then make check, then all tests'
 	@echo 'make check   ruff, mypy, import-linter, hadolint: fast enough for every commit'
-	@echo 'make bench   measures how fast a fresh node takes instances in'
+	@echo 'make bench   measures a fresh node beside Orthanc: docs/performance.md'
 	@echo 'make clean   removes the virtual environment and caches; never the data'
 
 run: $(VENV)/.ready-to-run
@@ -33,7 +33,7 @@ check: $(VENV)/.ready-to-test
 
 bench: $(VENV)/.ready-to-test
 	@sh scripts/setup-debian.sh bench
-	$(BIN)/python -m scripts.bench.ingest $(BENCH_ARGS)
+	$(BIN)/python -m scripts.bench $(BENCH_ARGS)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

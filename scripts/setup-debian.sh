@@ -27,7 +27,10 @@ fi
 
 case $1 in
 run) ;;
-bench) need dcmtk test -x /usr/bin/storescu ;;
+bench)
+    need dcmtk test -x /usr/bin/storescu
+    [ -n "${ORTHANC_CMD:-}" ] || need orthanc test -x /usr/sbin/Orthanc
+    ;;
 test)
     need dcmtk test -x /usr/bin/storescu
     need chromium test -x /usr/bin/chromium

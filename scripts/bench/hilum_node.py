@@ -1,0 +1,44 @@
+"""Hilum with its defaults and an embedded MongoDB."""
+
+import contextlib
+import json
+from pathlib import Path
+
+from hilum import __version__
+from scripts.bench.drivers import RECEIVER, Called
+from scripts.bench.peers import Node
+from tests.nodes import RunningNode
+
+
+class HilumNode(Node):
+    """``hilum serve``, as `make run` starts it."""
+
+    def __init__(self) -> None:
+        self.name = f"Hilum {__version__}"
+        self._running: RunningNode | None = None
+
+    def start(self, folder: Path, receiver_port: int) -> None:
+        """Start on the empty `folder` and wait for it to answer."""
+        peers = {RECEIVER: {"host": "127.0.0.1", "port": receiver_port}}
+        self._running = RunningNode(folder / "data", {"HILUM_DICOM_PEERS": json.dumps(peers)})
+        self._running.start()
+        self.called = Called(self._running.aet, self._running.dicom_port)
+        self.http_url = self._running.http_url
+
+    def stop(self) -> None:
+        """End it and its children."""
+        if self._running is not None and self._running.process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self._running.stop()
+        self._running = None
+
+    @property
+    def pid(self) -> int:
+        """The process that was started."""
+        assert self._running is not None
+        assert self._running.process is not None
+        return self._running.process.pid
+
+    def picture_path(self, study_uid: str, orthanc_id: str, index: int, frame: int) -> str:  # noqa: ARG002
+        """Return the path of a picture in its default rendering."""
+        return f"/api/dicom/studies/{study_uid}/frames/{index}"
