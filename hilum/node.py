@@ -346,14 +346,18 @@ async def _adopt(spools: Spools, ingest: Ingest) -> int:
 
 
 async def _keep_adopting(spools: Spools, own: Spool, ingest: Ingest) -> None:
+    trouble = ""
     while True:
         await asyncio.sleep(_ADOPTION_SECONDS)
         try:
             adopted = await _adopt(spools, ingest)
             await asyncio.to_thread(spools.let_go, own)
         except Temporary as error:
-            log.warning("cannot look for left spool files", reason=str(error))
+            if str(error) != trouble:  # once, and not every second
+                log.warning("cannot look for left spool files", reason=str(error))
+            trouble = str(error)
             continue
+        trouble = ""
         if adopted:
             log.info("spool of a dead worker adopted", instances=adopted)
 
