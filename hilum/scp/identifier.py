@@ -7,6 +7,7 @@ thousand studies would spend most of its time on data set objects otherwise.
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from io import BytesIO
 from typing import Any, Final, NamedTuple
 
@@ -23,6 +24,7 @@ from hilum.core.errors import NotDicom
 from hilum.core.instance import Attributes
 from hilum.imaging.charset import quietly
 from hilum.scp.character_set import CharacterSet, choose
+from hilum.scp.plain_keys import is_plain
 
 _SPECIFIC_CHARACTER_SET: Final = "00080005"
 _TEXT_VRS: Final = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
@@ -67,7 +69,8 @@ def decode(data: bytes, transfer_syntax: str) -> Dataset:
     try:
         if transfer_syntax == DeflatedExplicitVRLittleEndian:
             data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, _INFLATED_LIMIT_BYTES)
-        with quietly():
+        # Quiet has a lock around it: not for what pydicom has nothing to say about.
+        with nullcontext() if is_plain(data, transfer_syntax) else quietly():
             dataset = read_dataset(
                 BytesIO(data),
                 is_implicit_VR=transfer_syntax == ImplicitVRLittleEndian,

@@ -15,7 +15,8 @@ from pydicom.filewriter import write_dataset
 
 from hilum.core.errors import NotDicom
 from hilum.scp.character_set import choose
-from hilum.scp.identifier import character_set_of, decode, encode
+from hilum.scp.identifier import Encoder, character_set_of, decode, encode
+from hilum.scp.plain_keys import is_plain
 
 IMPLICIT = "1.2.840.10008.1.2"
 EXPLICIT = "1.2.840.10008.1.2.1"
@@ -162,3 +163,79 @@ def test_any_bytes_are_an_identifier_or_not_dicom(data: bytes, transfer_syntax: 
     except NotDicom:
         return
     assert isinstance(read, Dataset)
+
+
+KEYS = {
+    "00080020": ("DA", ["20240131", "20240101-20240131", "2024", "20241399", "-"]),
+    "00080050": ("SH", ["A-1", "A*", "x" * 17, " "]),
+    "00080052": ("CS", ["STUDY", "study"]),
+    "00080061": ("CS", ["CT", "CT\\MR", "C*"]),
+    "00081030": ("LO", ["CT Thorax", "Schädel", "y" * 65]),
+    "00100010": ("PN", ["smith*", "Smith^John", "Müller", "A^B=C", "^^^^^^"]),
+    "0020000D": ("UI", ["1.2.3", "1.02", "1.2.3\\1.2.4", "1." + "9" * 70, "a"]),
+    "00200013": ("IS", ["1", "x"]),
+    "00280010": ("US", []),
+}
+
+
+@given(
+    st.fixed_dictionaries(
+        {}, optional={tag: st.sampled_from(["", *values]) for tag, (_, values) in KEYS.items()}
+    ),
+    st.sampled_from([IMPLICIT, EXPLICIT]),
+    st.binary(max_size=3),
+)
+def test_pydicom_says_nothing_about_plain_keys(
+    keys: dict[str, str], transfer_syntax: str, appended: bytes
+) -> None:
+    attributes = {
+        tag: {"vr": vr, "Value": [{"Alphabetic": text} if vr == "PN" else text]}
+        for tag, text in keys.items()
+        for vr in [KEYS[tag][0]]
+        if vr != "US"
+    }
+    data = Encoder(transfer_syntax).encode(attributes) + appended
+    if data and is_plain(data, transfer_syntax):
+        # Warnings are errors here, and there is none to keep quiet.
+        decode(data, transfer_syntax)
+
+
+@pytest.mark.parametrize("transfer_syntax", [IMPLICIT, EXPLICIT])
+def test_ordinary_keys_are_plain(transfer_syntax: str) -> None:
+    attributes: dict[str, dict[str, Any]] = {
+        "00080020": {"vr": "DA"},
+        "00080052": {"vr": "CS", "Value": ["STUDY"]},
+        "00100010": {"vr": "PN", "Value": [{"Alphabetic": "smith*"}]},
+        "0020000D": {"vr": "UI", "Value": ["1.2.3"]},
+    }
+    assert is_plain(encode(attributes, transfer_syntax), transfer_syntax)
+    attributes["00080005"] = {"vr": "CS", "Value": ["ISO_IR 100"]}
+    assert not is_plain(encode(attributes, transfer_syntax), transfer_syntax)
+
+
+REPLY = st.fixed_dictionaries(
+    {},
+    optional={
+        "00080061": st.sampled_from([["CT"], ["CT", "MR"]]).map(lambda v: {"vr": "CS", "Value": v}),
+        "00081030": st.sampled_from(["CT", "Schädel", "頭部", "Голова"]).map(
+            lambda v: {"vr": "LO", "Value": [v]}
+        ),
+        "00081032": st.sampled_from(["ä", "b"]).map(
+            lambda v: {"vr": "SQ", "Value": [{"00080104": {"vr": "LO", "Value": [v]}}]}
+        ),
+        "00100010": st.sampled_from(["A^B", "Ä^B"]).map(
+            lambda v: {"vr": "PN", "Value": [{"Alphabetic": v}]}
+        ),
+        "00101020": st.sampled_from([1, 1.0, 1.83]).map(lambda v: {"vr": "DS", "Value": [v]}),
+        "00280010": st.sampled_from([512, 256]).map(lambda v: {"vr": "US", "Value": [v]}),
+    },
+)
+
+
+@given(st.lists(REPLY, max_size=6), st.sampled_from([IMPLICIT, EXPLICIT, BIG_ENDIAN, DEFLATED]))
+def test_a_reply_does_not_depend_on_those_before(
+    replies: list[dict[str, Any]], transfer_syntax: str
+) -> None:
+    encoder = Encoder(transfer_syntax, ["ISO_IR 144"])
+    written = [encoder.encode(reply) for reply in replies]
+    assert written == [encode(reply, transfer_syntax, ["ISO_IR 144"]) for reply in replies]
