@@ -34,10 +34,20 @@ class Reader(Protocol):
 
 
 class FileReader:
-    """Reads a file as it lies, by ``pread`` where it has a descriptor."""
+    """Reads a file as it lies, by ``pread`` where it has a descriptor.
 
-    def __init__(self, file: BinaryIO) -> None:
+    Parameters
+    ----------
+    head_bytes
+        So many bytes from the beginning are read at once and kept. A header is understood
+        in a handful of small steps, and each call into the system lets another thread take
+        the interpreter's lock: it pays where many instances arrive at once.
+    """
+
+    def __init__(self, file: BinaryIO, head_bytes: int = 0) -> None:
         self._file = file
+        self._head_bytes = head_bytes
+        self._head: bytes | None = None
         try:
             self._descriptor = file.fileno()
         except (UnsupportedOperation, AttributeError):
@@ -52,6 +62,13 @@ class FileReader:
 
     def read_at(self, offset: int, length: int) -> bytes:
         """Return up to `length` bytes from `offset`; fewer only where the file ends."""
+        if offset + length > self._head_bytes:
+            return self._read(offset, length)
+        if self._head is None:
+            self._head = self._read(0, self._head_bytes)
+        return self._head[offset : offset + length]
+
+    def _read(self, offset: int, length: int) -> bytes:
         if self._descriptor < 0:
             self._file.seek(offset)
             return self._file.read(length)
@@ -145,7 +162,11 @@ def open_reader(file: BinaryIO, transfer_syntax_uid: str = "", data_set_offset: 
     transfer_syntax_uid, data_set_offset
         As in `Header`; they matter for deflated data sets only.
     """
-    reader = FileReader(file)
+    return inflated(FileReader(file), transfer_syntax_uid, data_set_offset)
+
+
+def inflated(reader: FileReader, transfer_syntax_uid: str, data_set_offset: int) -> Reader:
+    """Return `reader`, or one that shows the data set inflated if it is deflated."""
     if transfer_syntax_uid in DEFLATED:
         return InflatedReader(reader, data_set_offset)
     return reader

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 import structlog
 
-from hilum.core.errors import Conflict, HilumError, IdentityMismatch, Invalid, Temporary
+from hilum.core.errors import Conflict, HilumError, IdentityMismatch, Invalid, NotDicom, Temporary
 from hilum.core.instance import Blob, Header, Origin
-from hilum.imaging.header import read_header
+from hilum.imaging.header import is_encoded_as_stated, read_header
 from hilum.services.crossing import Crossing
 from hilum.services.promotion import Outcome, Pending, Promotion
 from hilum.storage.quarantine import Quarantine
@@ -169,6 +169,9 @@ def _understand(writer: SpoolWriter, expected: Expected | None) -> Header:
     header = read_header(writer.file)
     if expected is None:
         return header
+    if not is_encoded_as_stated(writer.file, header):
+        # Its file meta information, made from the command, would be a lie to every reader.
+        raise NotDicom(f"the data set is not encoded in {header.transfer_syntax_uid}")
     if header.sop_class_uid != expected.sop_class_uid:
         raise IdentityMismatch(
             f"SOP class of the command is {expected.sop_class_uid}, "

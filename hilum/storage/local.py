@@ -84,6 +84,9 @@ class LocalStore:
         return folder in self._lasting
 
     def _place(self, entry: SpoolEntry, address: Path) -> None:
+        with suppress(OSError):  # whatever it is, the careful way below meets it again
+            os.link(entry.path, address)
+            return
         # An address that is taken must hold the file: one torn elsewhere, by a copy or a
         # restored backup, would otherwise pass for stored.
         if _size_or_none(address) == entry.blob.size_bytes:

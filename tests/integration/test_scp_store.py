@@ -16,6 +16,7 @@ from tests.integration.peers import (
     BIG_ENDIAN,
     CT_IMAGE,
     EXPLICIT,
+    IMPLICIT,
     VERIFICATION,
     RawPeer,
     calling,
@@ -176,6 +177,22 @@ def test_data_set_in_another_encoding_is_refused_and_kept(node: ScpNode, peer: R
     status, _ = refused(peer)
     assert status >> 12 == 0xC
     assert len(node.quarantined) == before + 1
+
+
+@pytest.mark.parametrize(("agreed", "sent"), [(EXPLICIT, IMPLICIT), (IMPLICIT, EXPLICIT)])
+def test_data_set_with_or_without_vrs_against_its_context_is_refused_and_kept(
+    node: ScpNode, agreed: str, sent: str
+) -> None:
+    """It could be understood, but the file would tell every later reader a wrong encoding."""
+    image = ct(73, study=f"vr-{len(agreed)}")
+    before = len(node.quarantined)
+    with calling(node.address) as peer:
+        peer.associate([(CT_IMAGE, [agreed])])
+        peer.request(1, store_rq(image.SOPInstanceUID), encode(image, sent))
+        assert refused(peer)[0] == 0xC000
+        assert len(node.quarantined) == before + 1
+        peer.request(1, store_rq(image.SOPInstanceUID), encode(image, agreed))
+        assert peer.receive().status == 0
 
 
 def test_garbage_is_cannot_understand(node: ScpNode, peer: RawPeer) -> None:
