@@ -20,7 +20,7 @@ def main() -> int:
     """Run the cases, print a table row for each, and return 1 if a promise was broken."""
     parser = argparse.ArgumentParser(prog="python -m scripts.chaos", description=__doc__)
     parser.add_argument("cases", nargs="*", help=f"of {', '.join(CASES)}; all without any")
-    parser.add_argument("--workers", type=int, help="worker processes of each node")
+    parser.add_argument("--workers", type=int, default=2, help="of each node, 2 unless told")
     parser.add_argument("--folder", type=Path, help="where to work; needs 20 GB for 'giants'")
     arguments = parser.parse_args()
     unknown = set(arguments.cases) - CASES.keys()
@@ -31,7 +31,7 @@ def main() -> int:
     return 0 if all(verdicts) else 1
 
 
-def _run(case: Case, workers: int | None, folder: Path | None) -> bool:
+def _run(case: Case, workers: int, folder: Path | None) -> bool:
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="hilum-chaos-", dir=folder) as scratch:
         try:

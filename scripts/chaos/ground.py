@@ -18,11 +18,11 @@ class Ground:
     Parameters
     ----------
     workers
-        Worker processes of each node; None: as many as the node likes.
+        Worker processes of each node.
     """
 
     folder: Path
-    workers: int | None = None
+    workers: int = 2
     _stack: ExitStack = field(default_factory=ExitStack)
 
     def node(self, data_dir: Path | None = None, **settings: str) -> Node:
@@ -53,7 +53,7 @@ class Ground:
 
 
 @contextmanager
-def ground(folder: Path, workers: int | None = None) -> Iterator[Ground]:
+def ground(folder: Path, workers: int = 2) -> Iterator[Ground]:
     """Prepare a ground in `folder`, and clear it of processes and mounts at the end."""
     made = Ground(folder, workers)
     with made._stack:

@@ -17,7 +17,7 @@ from scripts.chaos.waiting import wait_until
 _FILES = 60
 
 
-@case("kill-node", "`kill -9` of every process of the node in mid-send, 20 times")
+@case("kill-node", "`kill -9` of every process of the node, or of the first, in mid-send, 20 times")
 def kill_node(ground: Ground, times: int = 20) -> str:
     """Kill everything as a sender counts its successes, and start again."""
     node = ground.node()
@@ -27,7 +27,7 @@ def kill_node(ground: Ground, times: int = 20) -> str:
         files = write_series(ground.folder / f"send-{time}", _FILES)
         sender = Sender(node, files)
         sender.until(chance.randrange(1, _FILES - 5))
-        node.kill()
+        node.kill(only_first=bool(time % 2))
         total.add(sender.finish())
         node.start()
     assert len(total.acknowledged) >= times
@@ -41,10 +41,8 @@ def kill_node(ground: Ground, times: int = 20) -> str:
 @case("kill-worker", "`kill -9` of one worker in mid-send, 20 times")
 def kill_worker(ground: Ground, times: int = 20) -> str:
     """Kill one worker while others hold associations; its senders try again."""
-    ground.workers = max(2, ground.workers or 2)
+    ground.workers = max(2, ground.workers)
     node = ground.node()
-    count = len(node.worker_pids())
-    assert count == ground.workers, f"{count} workers"
     chance = random.Random()
     send(node, write_series(ground.folder / "warm-up", 5))
     before = settled(node)
@@ -55,16 +53,11 @@ def kill_worker(ground: Ground, times: int = 20) -> str:
         ]
         running = [Sender(node, files) for files in series]
         running[0].until(chance.randrange(1, _FILES - 5))
-        victim = chance.choice(node.worker_pids())
-        os.kill(victim, signal.SIGKILL)
+        starts = node.starts()
+        os.kill(chance.choice(node.worker_pids()), signal.SIGKILL)
         for sender in running:
             total.add(sender.finish())
-
-        def replaced(gone: int = victim) -> bool:
-            pids = node.worker_pids()
-            return gone not in pids and len(pids) == count
-
-        wait_until(replaced, 30, "the worker is replaced")
+        node.wait_replaced(starts, killed=1)
         for files in series:
             left = [path for path in files if total.statuses[path] != SUCCESS]
             retried += len(left)

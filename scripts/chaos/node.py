@@ -34,15 +34,16 @@ class Node:
     settings
         Environment variables for it.
     workers
-        How many worker processes to ask for; None: as many as the node likes.
+        How many processes share the work; 1: a single process is the whole node.
     """
 
     data_dir: Path
     settings: dict[str, str] = field(default_factory=dict)
-    workers: int | None = None
+    workers: int = 2
     dicom_port: int = field(default_factory=free_port)
     http_port: int = field(default_factory=free_port)
     _process: "subprocess.Popen[bytes] | None" = None
+    _started_before: int = 0
 
     @property
     def address(self) -> tuple[str, int]:
@@ -66,7 +67,7 @@ class Node:
         return self._process.pid
 
     def start(self) -> None:
-        """Start it and wait until both ports answer."""
+        """Start it and wait until every worker serves."""
         environment = {k: v for k, v in os.environ.items() if not k.startswith("HILUM_")}
         environment |= {
             "HILUM_AET": AE_TITLE,
@@ -76,9 +77,8 @@ class Node:
             "HILUM_LOG_FORMAT": "json",
             **self.settings,
         }
-        command = [sys.executable, "-m", "hilum", "serve"]
-        if self.workers is not None:
-            command += ["--workers", str(self.workers)]
+        command = [sys.executable, "-m", "hilum", "serve", "--workers", str(self.workers)]
+        self._started_before = self.starts()
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
         wait_until(self._is_up, _START_SECONDS, f"the node is up, see {self.log_path}")
@@ -86,11 +86,24 @@ class Node:
     def _is_up(self) -> bool:
         assert self._process is not None
         assert self._process.poll() is None, f"the node ended, see {self.log_path}"
-        try:
-            socket.create_connection(self.address, 1).close()
-        except OSError:
-            return False
-        return self.health() != 0
+        return self.starts() - self._started_before >= self.workers and self.health() != 0
+
+    def starts(self) -> int:
+        """Return how many workers have come to serve so far, over all runs."""
+        return self._log().count('"listening for DICOM"')
+
+    def wait_replaced(self, starts_before: int, killed: int) -> None:
+        """Wait until `killed` workers more serve than did at `starts_before`."""
+        wait_until(
+            lambda: (
+                self.starts() >= starts_before + killed and len(self.worker_pids()) == self.workers
+            ),
+            _START_SECONDS,
+            "the worker is replaced",
+        )
+
+    def _log(self) -> str:
+        return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
 
     def health(self, part: str = "") -> int:
         """Return the HTTP status of ``/health``, or of one part of it; 0: no answer."""
@@ -104,7 +117,7 @@ class Node:
 
     def tracebacks(self) -> int:
         """Return how often the node was surprised: tracebacks in its log."""
-        return self.log_path.read_text(errors="replace").count("Traceback (most recent call last)")
+        return self._log().count("Traceback (most recent call last)")
 
     def _url(self, path: str) -> str:
         return f"http://127.0.0.1:{self.http_port}{path}"
@@ -114,9 +127,10 @@ class Node:
         return [pid for pid in self._tree(self.pid) if _name(pid) != "mongod"]
 
     def worker_pids(self) -> list[int]:
-        """Return the processes that listen for DICOM connections."""
-        listening = _listening_inodes(self.dicom_port)
-        return [pid for pid in self.pids() if listening & _socket_inodes(pid)]
+        """Return the processes that serve associations."""
+        if self.workers == 1:
+            return [self.pid]
+        return [pid for pid in self.pids() if b"hilum.worker" in _command(pid)]
 
     def _tree(self, pid: int) -> list[int]:
         children: list[int] = []
@@ -131,10 +145,16 @@ class Node:
             with suppress(ProcessLookupError):
                 os.kill(pid, number)
 
-    def kill(self) -> None:
-        """End every process of it as a power cut would."""
-        self.send(signal.SIGKILL)
+    def kill(self, *, only_first: bool = False) -> None:
+        """End every process of it as a power cut would, or the first, and see the others go."""
+        everyone = self.pids()
+        self.send(signal.SIGKILL, everyone[:1] if only_first else everyone)
         self._wait()
+        wait_until(
+            lambda: not any(Path(f"/proc/{pid}").exists() for pid in everyone),
+            _STOP_SECONDS,
+            "no process outlives the node",
+        )
 
     def stop(self) -> None:
         """Ask it to drain and stop; ends it if that fails."""
@@ -158,18 +178,7 @@ def _name(pid: int) -> str:
     return ""
 
 
-def _listening_inodes(port: int) -> set[str]:
-    lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
-    rows = (line.split() for line in lines)
-    return {row[9] for row in rows if row[3] == "0A" and row[1].endswith(f":{port:04X}")}
-
-
-def _socket_inodes(pid: int) -> set[str]:
-    inodes = set()
+def _command(pid: int) -> bytes:
     with suppress(OSError):
-        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
-            with suppress(OSError):
-                target = str(descriptor.readlink())
-                if target.startswith("socket:["):
-                    inodes.add(target[8:-1])
-    return inodes
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""

@@ -13,7 +13,9 @@ from scripts.chaos.waiting import wait_until
 def nothing_lost(
     node: Node, acknowledged: Iterable[Path], seconds: float = 60, *, compare: bool = True
 ) -> float:
-    """Hold the node to what it acknowledged; return the seconds until all was found.
+    """Hold the node to what it acknowledged; return the seconds until all was indexed.
+
+    That is when the spool is empty: before, queries need not find everything.
 
     Parameters
     ----------
@@ -28,9 +30,9 @@ def nothing_lost(
     """
     files = list(acknowledged)
     started = time.monotonic()
-    all_found(node, files, seconds)
-    waited = time.monotonic() - started
     wait_until(lambda: not spooled(node), seconds, "the spool is empty")
+    waited = time.monotonic() - started
+    _find(node, files)
     if compare:
         kept = {data_set_digest(path) for path in stored(node)}
         missing = [path.name for path in files if data_set_digest(path) not in kept]
@@ -41,18 +43,15 @@ def nothing_lost(
     return waited
 
 
-def all_found(node: Node, files: Iterable[Path], seconds: float) -> None:
-    """Wait until queries give every one of `files`."""
+def _find(node: Node, files: Iterable[Path]) -> None:
+    """See that queries give every one of `files`."""
     wanted: dict[tuple[str, str], set[str]] = {}
     for identity in identities(files):
         key = (identity.study_instance_uid, identity.series_instance_uid)
         wanted.setdefault(key, set()).add(identity.sop_instance_uid)
     for (study, series), instances in wanted.items():
-
-        def found(study: str = study, series: str = series, all_of: set[str] = instances) -> bool:
-            return all_of <= findable(node, study, series)
-
-        wait_until(found, seconds, f"{len(instances)} instances are found")
+        missing = instances - findable(node, study, series)
+        assert not missing, f"acknowledged and not found: {missing}"
 
 
 def stored(node: Node) -> list[Path]:

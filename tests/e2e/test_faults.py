@@ -16,7 +16,7 @@ from scripts.chaos.mounts import NotPermitted
 
 @pytest.fixture
 def here(tmp_path: Path) -> Iterator[Ground]:
-    with ground(tmp_path) as made:
+    with ground(tmp_path, workers=1) as made:
         yield made
 
 
