@@ -62,8 +62,8 @@ def sync_folder(folder: Path) -> None:
 def sync_file_system(folder: Path) -> None:
     """Make every name and byte on the file system of `folder` last.
 
-    One journal commit instead of one a folder, but it waits for what others have written
-    too: for many folders at once, where nobody waits for the answer.
+    One flush of the disk instead of one a folder, but it waits for what others have written
+    too: for many folders at once, where no sender waits for the answer.
 
     Raises
     ------

@@ -14,9 +14,9 @@ Nobody waits longer than for the sync that is running and the one after it, howe
 come, and each member is woken once.
 
 Only folders are synced like this. Files are not: each has bytes of its own to wait for, and
-the journal of the file system puts concurrent syncs of files into one commit by itself.
-Measured with four threads on ext4, one thread that synced the files of a group in turn took
-twice as long as four that synced their own.
+disk and file system share the work of concurrent syncs by themselves (a journal puts them
+into one commit). Measured with four threads on ext4, one that synced the files of a group in
+turn took twice as long as four that each synced their own.
 """
 
 import errno
