@@ -18,7 +18,7 @@ from hilum.scp.command import Command
 from hilum.scp.contexts import MAXIMUM_CONTEXTS, proposals_for
 from hilum.scp.patience import do_nothing, patiently
 from hilum.scp.requestor import associate
-from hilum.scp.send import Originator, Outgoing, send
+from hilum.scp.send import Originator, Outgoing, read_ahead, send
 from hilum.scp.upper_layer import ProtocolViolation
 from hilum.scp.wire import AssociationLost
 
@@ -78,6 +78,8 @@ class Delivery:
             association = self._association_for(outgoing)
         finally:
             self._position += 1
+        for following in self._series[self._position : self._position + 1]:
+            read_ahead(following)
         try:
             response = send(
                 association,

@@ -79,7 +79,7 @@ class Outflow:
             parts = self._fragments[:whole]
             if rest:
                 parts.append(self._fragments[whole][:rest])
-            _read_fully(descriptor, parts, offset)
+            _read_fully(descriptor, parts, offset, count)
             offset += count
             stop = _HEAD_ROOM_BYTES + count + len(parts) * P_DATA_HEAD_BYTES
             last = len(parts) - 1
@@ -118,20 +118,29 @@ class Outflow:
         )
 
 
-def _read_fully(descriptor: int, parts: Sequence[memoryview], offset: int) -> None:
-    """Fill `parts`, one after the other, with what the file has from `offset` on."""
-    left = list(parts)
-    while left:
+def _read_fully(descriptor: int, parts: Sequence[memoryview], offset: int, size_bytes: int) -> None:
+    """Fill `parts`, `size_bytes` in all, with what the file has from `offset` on."""
+    while True:
         try:
-            count = os.preadv(descriptor, left, offset)
+            count = os.preadv(descriptor, parts, offset)
         except OSError as error:
             raise ProtocolViolation(
                 f"a stored file cannot be read: {error.strerror}", AbortReason.NOT_SPECIFIED
             ) from error
+        if count == size_bytes:
+            return
         if not count:
             raise ProtocolViolation("a stored file ends early", AbortReason.NOT_SPECIFIED)
         offset += count
-        while left and count >= len(left[0]):
-            count -= len(left.pop(0))
-        if count:
-            left[0] = left[0][count:]
+        size_bytes -= count
+        parts = _behind(parts, count)
+
+
+def _behind(parts: Sequence[memoryview], count: int) -> list[memoryview]:
+    """Return what is left of `parts` when `count` bytes of them are filled."""
+    left = []
+    for part in parts:
+        if count < len(part):
+            left.append(part[count:])
+        count = max(count - len(part), 0)
+    return left

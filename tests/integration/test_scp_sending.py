@@ -227,7 +227,7 @@ def test_time_limits_are_those_of_the_settings(
     mongodb_uri: str, tmp_path: Path, large: Path, says_nothing_to: str
 ) -> None:
     peers: dict[str, Peer] = {}
-    limits = TimeLimits(acse_seconds=0.5, dimse_seconds=0.5)
+    limits = TimeLimits(acse_seconds=2, dimse_seconds=2)
     with (
         scp_node(tmp_path, mongodb_uri, peers=peers, limits=limits) as node,
         listening() as listener,
