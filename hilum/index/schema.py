@@ -42,7 +42,9 @@ INDEXES: Final[dict[str, list[IndexModel]]] = {
         _index("uid", "StudyInstanceUID"),
         _index("newest", "-StudyDate", "-StudyTime", "_id"),
         _index("patient_newest", "PatientID", "-StudyDate", "-StudyTime", "_id"),
-        _index("patient_name", "search.PatientName"),
+        _index("name_newest", "search.PatientName", "-StudyDate", "-StudyTime", "_id"),
+        # With the beginning of a name, as people ask for patients.
+        _index("birth_date", "search.PatientBirthDate"),
         _index("accession_number", "search.AccessionNumber"),
         _index("modality", "ModalitiesInStudy", "-StudyDate", "-StudyTime", "_id"),
         _index("words", "words"),
@@ -61,7 +63,9 @@ INDEXES: Final[dict[str, list[IndexModel]]] = {
 }
 
 #: Names of indexes that earlier versions made and no query needs any more.
-_RETIRED: Final[dict[str, tuple[str, ...]]] = {"studies": ("patient", "patient_id", "study_date")}
+_RETIRED: Final[dict[str, tuple[str, ...]]] = {
+    "studies": ("patient", "patient_id", "patient_name", "study_date")
+}
 
 #: One record a frame, in the field names that existing back ends read.
 FRAMES_PIPELINE: Final[list[dict[str, Any]]] = [

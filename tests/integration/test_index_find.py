@@ -447,8 +447,8 @@ async def test_however_few_are_fetched_at_once_the_answer_is_the_same(
     [
         ({"StudyInstanceUID": "1.1"}, "uid"),
         ({"PatientID": "P1"}, "patient_newest"),
-        ({"PatientName": "mul*"}, "patient_name"),
-        ({"PatientName": "Müller^Jürgen=山田^太郎"}, "patient_name"),
+        ({"PatientName": "mul*"}, "name_newest"),
+        ({"PatientName": "Müller^Jürgen=山田^太郎"}, "name_newest"),
         ({"AccessionNumber": "A-1"}, "accession_number"),
         ({"StudyDate": "20240101-20240131"}, "newest"),
         ({}, "newest"),

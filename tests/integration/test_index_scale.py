@@ -78,6 +78,7 @@ async def found(catalogue: Catalogue, query: Query) -> list[Match]:
 
 IN_ORDER = [
     {"PatientID": value("00100020")},
+    {"PatientName": "Smith^John", "limit": "20"},
     {"StudyDate": value("00080020")},
     {"StudyDate": "20200101-20201231"},
     {"StudyDate": "-20121231", "limit": "20"},
@@ -91,6 +92,10 @@ IN_ORDER = [
 SORTED = [
     {"StudyInstanceUID": value("0020000D")},
     {"AccessionNumber": value("00080050")},
+    {
+        "PatientName": value("00100010")["Alphabetic"][:2] + "*",
+        "PatientBirthDate": value("00100030"),
+    },
     {"PatientName": "smith*"},
     {"PatientName": "Müller^J*"},
     {"PatientName": "Sato^*=佐藤^*"},
