@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 from hilum import __version__
+from hilum.config.loading import load
 from scripts.bench.drivers import RECEIVER, Called
 from scripts.bench.peers import Node
 from tests.nodes import RunningNode
@@ -20,7 +21,12 @@ class HilumNode(Node):
     def start(self, folder: Path, receiver_port: int) -> None:
         """Start on the empty `folder` and wait for it to answer."""
         peers = {RECEIVER: {"host": "127.0.0.1", "port": receiver_port}}
-        self._running = RunningNode(folder / "data", {"HILUM_DICOM_PEERS": json.dumps(peers)})
+        settings = {
+            "HILUM_DICOM_PEERS": json.dumps(peers),
+            # Nodes of tests have one; an operator who sets nothing has this many.
+            "HILUM_WORKERS": str(load({}).settings.workers),
+        }
+        self._running = RunningNode(folder / "data", settings)
         self._running.start()
         self.called = Called(self._running.aet, self._running.dicom_port)
         self.http_url = self._running.http_url

@@ -96,7 +96,7 @@ def _ratio(
     middle = written(better(median(ours), median(theirs)))
     if len(rounds) == 1:
         return middle
-    return f"{middle} ({min(rounds):.2g}–{max(rounds):.2g})"
+    return f"{middle} ({_figure(min(rounds))}–{_figure(max(rounds))})"
 
 
 def terminal_table(results: Results) -> Table:
@@ -158,8 +158,8 @@ def about(arguments: Sequence[str], folder: Path, load_before: float) -> str:
     today = dt.datetime.now(tz=dt.UTC).date()
     return (
         f"`{command}`, {today}, Python {platform.python_version()}, {os.cpu_count()} cores of an "
-        f"{_processor()}, {_file_system(folder)}, load average {load_before:.1f} at the start. "
-        "Median of the rounds (least–most)."
+        f"{_processor()}, {_file_system(folder)}, load average {load_before:.1f} before and "
+        f"{os.getloadavg()[0]:.1f} after. Median of the rounds (least–most)."
     )
 
 
