@@ -1,9 +1,8 @@
 """The node: builds every part from the settings, starts it, drains it and stops it.
 
-The one place that knows all rooms. What there is once in a node, however many workers it
-has, is `holding`, `listening` and `with_mongodb`. What each worker has is `serving`: the
-use cases (`open_core`) and both edges. `running` is the whole; programs that work on a data
-folder directly do without the edges.
+The one place that knows all rooms. What each worker has is `serving`: the use cases
+(`open_core`) and both edges. `running` is the whole node, with what there is of it once
+(`hilum.premises`). Programs that work on a data folder directly do without the edges.
 """
 
 import asyncio
@@ -18,7 +17,6 @@ from hilum import __version__
 from hilum.config.cores import usable_cores
 from hilum.config.settings import Settings
 from hilum.core.errors import IndexUnavailable, Temporary
-from hilum.http import server as http_server
 from hilum.http.app import Services as HttpServices
 from hilum.http.app import make_app
 from hilum.http.colleagues import Colleagues
@@ -27,10 +25,9 @@ from hilum.http.server import HttpServer
 from hilum.imaging.workers import DecodeWorkers
 from hilum.index.catalogue import Catalogue
 from hilum.index.database import Database
-from hilum.index.mongod import EmbeddedMongod
 from hilum.index.writer import Writer
 from hilum.lifetime import background
-from hilum.scp import server as dicom_server
+from hilum.premises import SPOOL, Listeners, holding, listening, with_mongodb
 from hilum.scp.acceptor import Admission
 from hilum.scp.association import TimeLimits
 from hilum.scp.request import Services as ScpServices
@@ -44,12 +41,11 @@ from hilum.services.search import Search
 from hilum.storage.local import LocalStore
 from hilum.storage.quarantine import Quarantine
 from hilum.storage.spool import Spool
-from hilum.storage.spools import Spools, claim
-from hilum.supervisor import Listeners, supervising
+from hilum.storage.spools import Spools
+from hilum.supervisor import supervising
 
 log = structlog.get_logger(__name__)
 
-_SPOOL = "spool"
 # Behind a crash there are a handful of instances to replay: worth waiting for, so that the
 # first query finds them. With MongoDB away there may be thousands: not worth waiting for.
 _REPLAY_SECONDS = 10.0
@@ -101,61 +97,6 @@ async def running(settings: Settings) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def holding(settings: Settings) -> AsyncIterator[None]:
-    """Hold the data folder: one node at a time.
-
-    Raises
-    ------
-    StorageUnavailable
-        It cannot be used, or another node uses it.
-    """
-    lock = await asyncio.to_thread(claim, settings.data_dir / _SPOOL)
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-@asynccontextmanager
-async def listening(settings: Settings) -> AsyncIterator[Listeners]:
-    """Have the sockets that connections are accepted on.
-
-    Raises
-    ------
-    Invalid
-        A port cannot be listened on.
-    """
-    with (
-        dicom_server.listen(settings.bind, settings.dicom.port) as dicom,
-        http_server.listen(settings.bind, settings.http.port) as http,
-    ):
-        yield Listeners(dicom, http)
-
-
-@asynccontextmanager
-async def with_mongodb(settings: Settings) -> AsyncIterator[Settings]:
-    """Start the node's own MongoDB if it has no other; yield settings that say where it is.
-
-    Raises
-    ------
-    Invalid
-        There is none to start.
-    IndexUnavailable
-        It does not start.
-    """
-    if settings.mongodb.uri is not None:
-        yield settings
-        return
-    async with AsyncExitStack() as stack:
-        mongod = EmbeddedMongod(settings.data_dir)
-        uri = await mongod.start()
-        stack.push_async_callback(mongod.stop)
-        await stack.enter_async_context(background(asyncio.create_task(mongod.watch())))
-        mongodb = settings.mongodb.model_copy(update={"uri": uri})
-        yield settings.model_copy(update={"mongodb": mongodb})
-
-
-@asynccontextmanager
 async def open_core(settings: Settings) -> AsyncIterator[Core]:
     """Open the store and the index; on leaving, finish what is pending and close them.
 
@@ -169,7 +110,7 @@ async def open_core(settings: Settings) -> AsyncIterator[Core]:
         The database is of a newer version.
     """
     async with AsyncExitStack() as stack:
-        spools = Spools(settings.data_dir / _SPOOL, settings.storage.disk_reserve)
+        spools = Spools(settings.data_dir / SPOOL, settings.storage.disk_reserve)
         stack.callback(spools.close)
         spool = spools.take()
         store = LocalStore(settings.data_dir / "objects")

@@ -1,9 +1,9 @@
 """The supervisor: starts the workers of a node, replaces those that die, drains them all.
 
 Workers are equal, and each is a process of its own (`hilum.worker`). They accept on the
-same two sockets, which are opened here: whoever is free takes the next connection, one
-that waits while a worker dies is taken by another, and a port that is taken is found out
-once. What a worker acknowledged and did not finish, another finishes (`storage.spools`).
+same two sockets, which they inherit: whoever is free takes the next connection, one that
+waits while a worker dies is taken by another, and a port that is taken is found out once.
+What a worker acknowledged and did not finish, another finishes (`hilum.storage.spools`).
 
 No worker outlives the supervisor, however it ends: the kernel sees to that.
 """
@@ -12,13 +12,11 @@ import asyncio
 import os
 import secrets
 import signal
-import socket
 import sys
 import time
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from typing import Final
 
 import structlog
@@ -27,6 +25,7 @@ from pydantic import BaseModel
 from hilum.config.settings import Settings
 from hilum.core.errors import Invalid, Temporary
 from hilum.lifetime import background
+from hilum.premises import Listeners
 
 log = structlog.get_logger(__name__)
 
@@ -36,14 +35,6 @@ _LONGEST_PAUSE_SECONDS: Final = 30.0
 _STEADY_SECONDS: Final = 60.0
 #: What the parts of a worker may take to drain, together.
 _DRAIN_SECONDS: Final = 55.0
-
-
-@dataclass(frozen=True, slots=True)
-class Listeners:
-    """The sockets a node accepts on."""
-
-    dicom: socket.socket
-    http: socket.socket
 
 
 class Orders(BaseModel):

@@ -17,7 +17,8 @@ from hilum.core.errors import HilumError, Invalid
 from hilum.http.colleagues import Colleagues
 from hilum.lifetime import run_until_told
 from hilum.node import serving
-from hilum.supervisor import Listeners, Orders, Report
+from hilum.premises import Listeners
+from hilum.supervisor import Orders, Report
 
 _PR_SET_PDEATHSIG: Final = 1
 

@@ -27,7 +27,8 @@ from hilum.config import logging
 from hilum.core.errors import HilumError, Invalid, Temporary
 from hilum.core.instance import Origin
 from hilum.imaging.header import read_header
-from hilum.node import Core, holding, open_core, with_mongodb
+from hilum.node import Core, open_core
+from hilum.premises import holding, with_mongodb
 from hilum.services.ingest import Receipt
 
 # Each file waits for the disk once: a few at a time share the wait.

@@ -1,0 +1,81 @@
+"""What a node has once, however many workers: its data folder, its ports, its MongoDB."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from hilum.config.settings import Settings
+from hilum.http import server as http_server
+from hilum.index.mongod import EmbeddedMongod
+from hilum.lifetime import background
+from hilum.scp import server as dicom_server
+from hilum.storage.spools import claim
+
+#: In the data folder.
+SPOOL: Final = "spool"
+
+
+@dataclass(frozen=True, slots=True)
+class Listeners:
+    """The sockets a node accepts on."""
+
+    dicom: socket.socket
+    http: socket.socket
+
+
+@asynccontextmanager
+async def holding(settings: Settings) -> AsyncIterator[None]:
+    """Hold the data folder: one node at a time.
+
+    Raises
+    ------
+    StorageUnavailable
+        It cannot be used, or another node uses it.
+    """
+    lock = await asyncio.to_thread(claim, settings.data_dir / SPOOL)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@asynccontextmanager
+async def listening(settings: Settings) -> AsyncIterator[Listeners]:
+    """Have the sockets that connections are accepted on.
+
+    Raises
+    ------
+    Invalid
+        A port cannot be listened on.
+    """
+    with (
+        dicom_server.listen(settings.bind, settings.dicom.port) as dicom,
+        http_server.listen(settings.bind, settings.http.port) as http,
+    ):
+        yield Listeners(dicom, http)
+
+
+@asynccontextmanager
+async def with_mongodb(settings: Settings) -> AsyncIterator[Settings]:
+    """Start the node's own MongoDB if it has no other; yield settings that say where it is.
+
+    Raises
+    ------
+    Invalid
+        There is none to start.
+    IndexUnavailable
+        It does not start.
+    """
+    if settings.mongodb.uri is not None:
+        yield settings
+        return
+    async with AsyncExitStack() as stack:
+        mongod = EmbeddedMongod(settings.data_dir)
+        uri = await mongod.start()
+        stack.push_async_callback(mongod.stop)
+        await stack.enter_async_context(background(asyncio.create_task(mongod.watch())))
+        mongodb = settings.mongodb.model_copy(update={"uri": uri})
+        yield settings.model_copy(update={"mongodb": mongodb})
