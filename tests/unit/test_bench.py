@@ -115,7 +115,7 @@ def test_compares_medians_and_tells_least_and_most(results: Results) -> None:
 
 
 def test_of_costs_the_smaller_is_the_better(results: Results) -> None:
-    assert results.row(COST)[3] == "0.50 × (0.33–1)"
+    assert results.row(COST)[3] == "0.50 × (0.333–1)"
 
 
 def test_what_only_some_can_do_is_not_compared(results: Results) -> None:
