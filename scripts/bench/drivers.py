@@ -141,7 +141,7 @@ def receiver() -> Iterator[int]:
     process = subprocess.Popen(command, env=NO_DELAY, stdout=subprocess.DEVNULL)
     try:
         echo = ["/usr/bin/echoscu", "-q", "127.0.0.1", str(port)]
-        wait_until(lambda: subprocess.run(echo, check=False).returncode == 0, what="storescp")
+        wait_until(lambda: subprocess.call(echo, stderr=subprocess.DEVNULL) == 0, what="storescp")
         yield port
     finally:
         process.kill()

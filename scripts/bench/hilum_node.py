@@ -1,6 +1,5 @@
 """Hilum with its defaults and an embedded MongoDB."""
 
-import contextlib
 import json
 from pathlib import Path
 
@@ -34,8 +33,10 @@ class HilumNode(Node):
     def stop(self) -> None:
         """End it and its children."""
         if self._running is not None and self._running.process is not None:
-            with contextlib.suppress(ProcessLookupError):
+            try:
                 self._running.stop()
+            finally:
+                self._running.kill()  # of no effect on one that has ended
         self._running = None
 
     @property

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from hilum import __version__
 from scripts.bench import processes, report
 from scripts.bench.cases import GROUPS, Case, Figure
 from scripts.bench.data import Sizes, write_corpus
@@ -54,7 +55,7 @@ def test_the_tiniest_run_measures_every_group_and_leaves_nothing(tmp_path: Path)
         output, _ = process.communicate(timeout=100)
     assert process.returncode == 0, output
     lines = [line for line in output.splitlines() if line.startswith("| ")]
-    headers = [line for line in lines if line.endswith("| Hilum 0.1.0 |")]
+    headers = [line for line in lines if line.endswith(f"| Hilum {__version__} |")]
     assert len(headers) == len(GROUPS)
     values = [float(line.split(" | ")[1].rstrip(" |")) for line in lines if "," in line]
     assert len(values) >= 20
