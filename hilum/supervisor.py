@@ -166,8 +166,10 @@ class _Worker:
                 stdin=PIPE,
                 stdout=PIPE,
                 pass_fds=(orders.dicom_descriptor, orders.http_descriptor),
-                # A Ctrl-C in the terminal is for the supervisor, which drains its workers.
-                start_new_session=True,
+                # A Ctrl-C in the terminal is for the supervisor, which drains its workers. A
+                # group and no session: Linux may schedule each session as one task, and
+                # who hands work to another session then waits for its turn (sched(7)).
+                process_group=0,
             )
         except OSError as error:
             self._report = Report(fault=f"cannot start a process: {error.strerror}")

@@ -184,13 +184,13 @@ class _Helper:
         """Start a process, and wait until it is ready."""
         command = (sys.executable, "-m", "hilum.imaging.helper", str(MEMORY_BYTES))
         try:
-            # A session of its own: a Ctrl-C at the terminal is for the node to handle.
+            # A group of its own: a Ctrl-C at the terminal is for the node to handle.
             process = await asyncio.create_subprocess_exec(
                 *command,
                 stdin=PIPE,
                 stdout=PIPE,
                 env={**os.environ, **_ENVIRONMENT},
-                start_new_session=True,
+                process_group=0,
             )
         except OSError as error:
             raise Temporary(f"no decoder can be started: {error.strerror}") from error

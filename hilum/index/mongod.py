@@ -248,7 +248,7 @@ class EmbeddedMongod:
                 stdout=output,
                 stderr=output,
                 # A Ctrl-C in the terminal is for the node, which stops it in its turn.
-                start_new_session=True,
+                process_group=0,
             )
         await self._answering(self._process)
         log.info("mongod started", pid=self._process.pid, folder=str(self._folder))
