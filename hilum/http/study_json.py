@@ -28,8 +28,9 @@ def study_json(match: Match) -> dict[str, Any]:
         "accessionNumber": _text(attributes, "AccessionNumber"),
         "referringPhysicianName": _text(attributes, "ReferringPhysicianName"),
         "modalities": [str(value) for value in _values(attributes, "ModalitiesInStudy")],
-        "seriesCount": _number(attributes, "NumberOfStudyRelatedSeries"),
-        "instanceCount": _number(attributes, "NumberOfStudyRelatedInstances"),
+        # Of a study whose first instances are this moment being counted: none yet.
+        "seriesCount": _number(attributes, "NumberOfStudyRelatedSeries") or 0,
+        "instanceCount": _number(attributes, "NumberOfStudyRelatedInstances") or 0,
         "frameCount": match.frame_count,
         "receivedAt": match.received_at.isoformat() if match.received_at else None,
         "orthancStudyId": match.study,
