@@ -51,7 +51,7 @@ def test_a_study_is_told_in_plain_values() -> None:
 def test_what_is_missing_is_an_empty_text_or_no_number() -> None:
     told = study_json(match(Dataset(), study="s"))
     assert {told["patientName"], told["studyDate"], told["accessionNumber"]} == {""}
-    assert (told["seriesCount"], told["receivedAt"], told["modalities"]) == (None, None, [])
+    assert (told["seriesCount"], told["receivedAt"], told["modalities"]) == (0, None, [])
 
 
 @pytest.mark.parametrize(
