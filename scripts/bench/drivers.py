@@ -8,6 +8,7 @@ what is measured.
 import contextlib
 import os
 import resource
+import select
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
@@ -76,10 +77,27 @@ def run_at_once(commands: Sequence[Sequence[str]], *, nagle: bool = False) -> Ra
             stack.callback(process.kill)  # of no effect on one that has ended
             processes.append(process)
         for process in processes:
-            status = process.wait(_LIMIT_SECONDS)
+            status = _wait(process)
             if status:
                 raise subprocess.CalledProcessError(status, process.args)
     return Ran(time.perf_counter() - start, _children_seconds() - cpu_before)
+
+
+def _wait(process: subprocess.Popen[bytes]) -> int:
+    """Return the status of a program as soon as it has ended.
+
+    `Popen.wait` with a time limit looks every 50 ms: a retrieval of 120 ms would take as long
+    as one of 160.
+    """
+    descriptor = os.pidfd_open(process.pid)
+    try:
+        end = select.poll()
+        end.register(descriptor, select.POLLIN)
+        if not end.poll(_LIMIT_SECONDS * 1000):
+            raise subprocess.TimeoutExpired(process.args, _LIMIT_SECONDS)
+    finally:
+        os.close(descriptor)
+    return process.wait()
 
 
 def _children_seconds() -> float:
