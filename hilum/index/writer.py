@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import structlog
-from pymongo import UpdateOne
+from pymongo import InsertOne, UpdateOne
 from pymongo.errors import BulkWriteError
 
 from hilum.core.errors import Invalid
@@ -136,20 +136,18 @@ class Writer:
         return lost
 
     async def _insert(self, instances: Sequence[Instance]) -> list[int]:
-        """Upsert instances that nothing is superseded by; return the positions that failed.
+        """Write instances that nothing is superseded by; return the positions that failed.
 
-        The filter has the digest in it: where another version is current, the upsert turns
-        into an insert that the unique `_id` refuses.
+        Nearly all are new, and MongoDB inserts a document at a quarter of the processor
+        time of an upsert. What is there already refuses the insert by its `_id`, and is
+        written again if it has the same bytes: the filter has the digest in it, so where
+        another version is current, the upsert turns into an insert that is refused too.
         """
-        positions = list(range(len(instances)))
-        # Twice, as two inserts of the same bytes at one moment refuse each other too.
-        for _ in range(2):
-            operations = [_insertion(instances[position]) for position in positions]
-            refused = await _bulk_upsert(self._database.instances, operations)
-            positions = [positions[i] for i in refused]
-            if not positions:
-                break
-        return positions
+        known = await _refused(
+            self._database.instances, [InsertOne(_new_document(each)) for each in instances]
+        )
+        again = [_rewrite(instances[position]) for position in known]
+        return [known[i] for i in await _refused(self._database.instances, again)]
 
     async def _replace(self, write: Write, superseded: Blob) -> bool:
         """Apply a write against a current version; return False if that is current no more."""
@@ -183,7 +181,7 @@ class Writer:
         ]
         while operations:
             # Refused only where another writer inserted the entity at the same moment.
-            refused = await _bulk_upsert(self._database.collection(level), operations)
+            refused = await _refused(self._database.collection(level), operations)
             operations = [operations[i] for i in refused]
 
 
@@ -191,7 +189,11 @@ def _identity(instance: Instance) -> Identity:
     return instance.header.identity
 
 
-def _insertion(instance: Instance) -> UpdateOne:
+def _new_document(instance: Instance) -> Document:
+    return {**instance_document(instance), "versions": []}
+
+
+def _rewrite(instance: Instance) -> UpdateOne:
     document = instance_document(instance)
     return UpdateOne(
         {"_id": document.pop("_id"), "blob.digest": instance.blob.digest},
@@ -227,10 +229,11 @@ def _other_versions(blob: Blob) -> Document:
     }
 
 
-async def _bulk_upsert(
-    collection: "AsyncIOMotorCollection[Document]", operations: Sequence[UpdateOne]
+async def _refused(
+    collection: "AsyncIOMotorCollection[Document]",
+    operations: Sequence[InsertOne[Document] | UpdateOne],
 ) -> list[int]:
-    """Execute upserts in no order; return the positions refused for a duplicate key."""
+    """Execute operations in no order; return the positions refused for a duplicate key."""
     if not operations:
         return []
     try:
