@@ -6,7 +6,7 @@ bytes with a `Blob`, `services` puts the two together as an `Instance`, `index` 
 
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, TypeAlias
 
 from hilum.core.identifiers import public_id
@@ -14,6 +14,10 @@ from hilum.core.identifiers import public_id
 #: Attributes in the DICOM JSON model (PS3.18 F.2): tag as eight upper-case hex digits
 #: to ``{"vr": …, "Value": […]}``. An element with an empty value has no ``Value``.
 Attributes: TypeAlias = dict[str, dict[str, Any]]
+
+
+# Instances arrive a series at a time, and share the public ids of all that contains them.
+_shared_id = lru_cache(256)(public_id)
 
 
 @dataclass(frozen=True)
@@ -28,17 +32,17 @@ class Identity:
     @cached_property
     def patient(self) -> str:
         """Public id of the patient."""
-        return public_id(self.patient_id)
+        return _shared_id(self.patient_id)
 
     @cached_property
     def study(self) -> str:
         """Public id of the study."""
-        return public_id(self.patient_id, self.study_instance_uid)
+        return _shared_id(self.patient_id, self.study_instance_uid)
 
     @cached_property
     def series(self) -> str:
         """Public id of the series."""
-        return public_id(self.patient_id, self.study_instance_uid, self.series_instance_uid)
+        return _shared_id(self.patient_id, self.study_instance_uid, self.series_instance_uid)
 
     @cached_property
     def instance(self) -> str:

@@ -119,23 +119,37 @@ def search_values(keyword: str, element: dict[str, Any]) -> list[Any]:
         sequence one dictionary an item, from keyword to such a list. A value that does not
         fit the VR is left out: it can be returned but not matched.
     """
+    values = element.get("Value")
+    if not values:
+        return []
     vr = vr_of(keyword)
-    values = element.get("Value", ())
     if vr in _WILDCARD_VRS or vr == "UI":
         return [str(value).strip(_PADDING) for value in values if value]
+    if vr == "PN":
+        return [slot for value in values for slot in _name_values(value)]
+    if vr == "SQ":
+        return [_item_values(value) for value in values]
     found: list[Any] = []
     for value in values:
-        if vr == "SQ":
-            found.append(_item_values(value))
-        elif vr == "PN":
-            found.extend(_name_values(value))
-        elif value is not None:
-            try:
-                text = str(value).strip(_PADDING)
-                found.append(SPAN_OF[vr](text).first if vr in SPAN_OF else _scalar(vr, text))
-            except Invalid:
-                continue
+        if value is None:
+            continue
+        try:
+            if vr not in SPAN_OF:
+                found.append(_number(vr, value))
+            else:
+                found.append(SPAN_OF[vr](str(value).strip(_PADDING)).first)
+        except Invalid:
+            continue
     return found
+
+
+def _number(vr: str, value: Any) -> Scalar:
+    """Return a value of the DICOM JSON model, most often a number already, as it is matched."""
+    if vr in _FLOAT_VRS and isinstance(value, int | float):
+        return float(value)
+    if vr in _INTEGER_VRS and isinstance(value, int) and abs(value) <= _LARGEST_INTEGER:
+        return value
+    return _scalar(vr, str(value).strip(_PADDING))
 
 
 def _name_values(value: Any) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ as Timezone Query Adjustment is not negotiated (PS3.4 C.2.2.2.5).
 """
 
 import re
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from hilum.core.errors import Invalid
@@ -20,6 +21,9 @@ _MOMENT: Final = re.compile(
 )
 _LOWEST: Final = ("0000", "01", "01", "00", "00", "00")
 _HIGHEST: Final = ("9999", "12", "31", "23", "59", "60")
+# The instances of a study repeat its dates and times. What is remembered matched a pattern
+# and is short: nothing else gets into a cache.
+_REMEMBERED: Final = 2048
 
 
 class Span(NamedTuple):
@@ -29,6 +33,7 @@ class Span(NamedTuple):
     last: str
 
 
+@lru_cache(_REMEMBERED)
 def date_span(text: str) -> Span:
     """Return the days of a DA value as ``YYYYMMDD``; a year or a month is all its days.
 
@@ -41,6 +46,7 @@ def date_span(text: str) -> Span:
     return Span(*_fill(parts, _LOWEST[:3], _HIGHEST[:3]))
 
 
+@lru_cache(_REMEMBERED)
 def time_span(text: str) -> Span:
     """Return the moments of a TM value as ``HHMMSS.FFFFFF``.
 
@@ -54,6 +60,7 @@ def time_span(text: str) -> Span:
     return _with_fraction(first, last, fraction)
 
 
+@lru_cache(_REMEMBERED)
 def date_time_span(text: str) -> Span:
     """Return the moments of a DT value as ``YYYYMMDDHHMMSS.FFFFFF``.
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Final
 
 import bson
@@ -69,30 +69,22 @@ _LARGEST_NUMBER: Final = 2**31
 
 
 @cache
-def _tags(level: Level) -> frozenset[str]:
-    """Return the tags that the document of a level keeps; a study has its patient's too."""
+def _keywords(level: Level) -> dict[str, str]:
+    """Return by tag what the document of a level keeps; a study has its patient's too."""
     keywords = STORED_KEYWORDS[level]
     if level is Level.STUDY:
         keywords = (*STORED_KEYWORDS[Level.PATIENT], *keywords)
-    return frozenset(json_tag(keyword) for keyword in keywords)
-
-
-@cache
-def _keyword_of(tag: str) -> str:
-    return next(
-        keyword
-        for keywords in STORED_KEYWORDS.values()
-        for keyword in keywords
-        if json_tag(keyword) == tag
-    )
+    return {json_tag(keyword): keyword for keyword in keywords}
 
 
 def instance_document(instance: Instance) -> dict[str, Any]:
     """Return the document of an instance, all but the versions it has replaced."""
     header = instance.header
     identity = header.identity
-    attributes = {tag: element for tag, element in header.attributes.items() if tag in _IMAGE_TAGS}
-    number = _plain("InstanceNumber", header.attributes)
+    attributes = {
+        tag: element for tag, element in header.attributes.items() if tag in _IMAGE_KEYWORDS
+    }
+    plain = _plain_fields(Level.IMAGE, header.attributes)
     return {
         "_id": identity.instance,
         "series": identity.series,
@@ -104,8 +96,8 @@ def instance_document(instance: Instance) -> dict[str, Any]:
         "SOPInstanceUID": identity.sop_instance_uid,
         "SOPClassUID": header.sop_class_uid,
         "TransferSyntaxUID": header.transfer_syntax_uid,
-        **_plain_fields(Level.IMAGE, header.attributes),
-        "order": order_key(number, identity.sop_instance_uid),
+        **plain,
+        "order": order_key(plain.get("InstanceNumber"), identity.sop_instance_uid),
         "frames": header.pixel_data.frame_count if header.pixel_data else 0,
         "blob": blob_document(instance.blob),
         "data_set_offset": header.data_set_offset,
@@ -113,7 +105,7 @@ def instance_document(instance: Instance) -> dict[str, Any]:
         "received_at": instance.origin.received_at,
         "source": instance.origin.source,
         "attributes": attributes,
-        "search": _search_fields(attributes),
+        "search": _search_fields(_IMAGE_KEYWORDS, attributes),
     }
 
 
@@ -164,7 +156,7 @@ def entity_update(level: Level, instances: Iterable[Instance]) -> dict[str, Any]
     Only values are set, each under a path of its own: an object that leaves an attribute
     out, or empty, never blanks what an earlier one said. The last value wins.
     """
-    tags = _tags(level)
+    keywords = _keywords(level)
     attributes: Attributes = {}
     received: list[datetime] = []
     identity: Identity | None = None
@@ -176,7 +168,7 @@ def entity_update(level: Level, instances: Iterable[Instance]) -> dict[str, Any]
         attributes.update(
             (tag, element)
             for tag, element in instance.header.attributes.items()
-            if tag in tags and len(element) > 1
+            if tag in keywords and len(element) > 1
         )
     assert identity is not None
     fields = {
@@ -185,7 +177,8 @@ def entity_update(level: Level, instances: Iterable[Instance]) -> dict[str, Any]
         "source": source,
     }
     fields.update((f"attributes.{tag}", element) for tag, element in attributes.items())
-    fields.update((f"search.{key}", found) for key, found in _search_fields(attributes).items())
+    searched = _search_fields(keywords, attributes)
+    fields.update((f"search.{keyword}", found) for keyword, found in searched.items())
     if level is Level.STUDY:
         texts = {keyword: fields.get(keyword) for keyword in TEXT_KEYWORDS}
         fields.update((f"text.{key}", fold(str(text))) for key, text in texts.items() if text)
@@ -222,13 +215,22 @@ def order_key(number: Any, uid: str) -> str:
     """
     in_range = isinstance(number, int) and abs(number) < _LARGEST_NUMBER
     count = f"{number + _LARGEST_NUMBER:010d}" if in_range else "~"
-    return f"{count} " + re.sub(r"\d+", lambda digits: f"{len(digits[0]):02d}{digits[0]}", uid)
+    # The instances of a series most often differ behind the last dot only.
+    root, dot, last = uid.rpartition(".")
+    return f"{count} {_shared_key(root)}{dot}{_key(last)}"
 
 
-def _search_fields(attributes: Attributes) -> dict[str, list[Any]]:
+def _key(uid: str) -> str:
+    return re.sub(r"\d+", lambda digits: f"{len(digits[0]):02d}{digits[0]}", uid)
+
+
+_shared_key = lru_cache(256)(_key)
+
+
+def _search_fields(keywords: dict[str, str], attributes: Attributes) -> dict[str, list[Any]]:
     fields = {}
     for tag, element in attributes.items():
-        keyword = _keyword_of(tag)
+        keyword = keywords[tag]
         if found := search_values(keyword, element):
             fields[keyword] = found
     return fields
@@ -241,16 +243,18 @@ def _plain_fields(level: Level, attributes: Attributes) -> dict[str, Any]:
 
 def _plain(keyword: str, attributes: Attributes) -> Any:
     """Return the first value of an attribute as a string or number, None without one."""
-    element = attributes.get(json_tag(keyword), {})
-    values = element.get("Value") or [None]
+    element = attributes.get(json_tag(keyword))
+    values = element.get("Value") if element else None
+    if not element or not values or values[0] is None:
+        return None
     value = values[0]
     if isinstance(value, dict):
         return value.get("Alphabetic") or value.get("Ideographic") or value.get("Phonetic")
-    if value is None:
-        return None
-    found = search_values(keyword, {"Value": [value]})
     # A time of day is longer in the form it is searched in than anybody wants to read.
-    return value if element.get("vr") in {"TM", "DT"} or not found else found[0]
+    if element.get("vr") in {"TM", "DT"}:
+        return value
+    found = search_values(keyword, {"Value": [value]})
+    return found[0] if found else value
 
 
 def _pixels_document(pixels: PixelData | None) -> dict[str, Any] | None:
@@ -308,4 +312,4 @@ def stored_instance(document: dict[str, Any]) -> StoredInstance:
     )
 
 
-_IMAGE_TAGS: Final = _tags(Level.IMAGE)
+_IMAGE_KEYWORDS: Final = _keywords(Level.IMAGE)
