@@ -4,8 +4,8 @@ States Sta2 and Sta3 of PS3.8 9.2. A connection that says nothing is closed when
 timer runs out (PS3.8 9.1.5); port probes leave nothing behind.
 """
 
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, ClassVar, Final
 
@@ -13,9 +13,20 @@ import structlog
 from pydicom.uid import UID
 from pynetdicom.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ
 from pynetdicom.pdu_primitives import A_ASSOCIATE
+from pynetdicom.presentation import PresentationContext
 
 from hilum.scp.association import Association, TimeLimits
-from hilum.scp.contexts import FIND_MODELS, GET_MODELS, MOVE_MODELS, Negotiated, negotiate
+from hilum.scp.contexts import (
+    ACCEPTED,
+    FIND_MODELS,
+    GET_MODELS,
+    MOVE_MODELS,
+    REASONS,
+    Negotiated,
+    Proposed,
+    negotiate,
+)
+from hilum.scp.items import put_in, take_out
 from hilum.scp.negotiation import (
     APPLICATION_CONTEXT_NAME,
     UserInformation,
@@ -94,11 +105,8 @@ def accept(
     wire.allow(total_seconds=limits.acse_seconds)
     _, data = read_pdu(wire, PduType.ASSOCIATE_RQ)
     with decoding("association request"):
-        pdu = A_ASSOCIATE_RQ()
-        pdu.decode(data)
-        request = pdu.to_primitive()
-        information = read_user_information(request.user_information)
-    caller: str = request.calling_ae_title
+        pdu, information, proposed = read_request(data)
+    caller: str = pdu.calling_ae_title
     rejection = _reason_to_reject(pdu, admission, admit)
     if rejection is not None:
         _reject(wire, rejection)
@@ -106,25 +114,24 @@ def accept(
             "association rejected",
             caller=caller,
             address=address,
-            called=request.called_ae_title,
+            called=pdu.called_ae_title,
             reason=rejection.name,
         )
         raise Rejected(f"rejected {caller}: {rejection.name}")
-    negotiated = negotiate(request.presentation_context_definition_list, information.roles)
+    negotiated = negotiate(proposed, information.roles)
     options = _granted_options(information.extended)
     with decoding("association request"):
         answer = _answer(
-            request,
+            pdu,
             negotiated,
             UserInformation(
                 maximum_pdu_bytes=admission.maximum_pdu_bytes,
-                roles=negotiated.roles,
                 extended=options,
                 wants_asynchronous=information.wants_asynchronous,
             ),
         )
     wire.write(answer)
-    _log_outcome(caller, address, request, information, negotiated)
+    _log_outcome(caller, address, pdu.called_ae_title, information, proposed, negotiated)
     return Association(
         wire,
         peer_ae_title=caller,
@@ -133,6 +140,31 @@ def accept(
         options=options,
         peer_maximum_pdu_bytes=information.maximum_pdu_bytes,
         limits=limits,
+    )
+
+
+def read_request(data: bytes) -> tuple[Any, UserInformation, list[Proposed]]:
+    """Read an A-ASSOCIATE-RQ: pynetdicom's PDU of it, user information, proposed contexts.
+
+    Raises
+    ------
+    ValueError, and others
+        It is malformed; for use with `decoding`.
+    """
+    proposed, roles, rest = take_out(data)
+    pdu = A_ASSOCIATE_RQ()
+    pdu.decode(rest)
+    request = pdu.to_primitive()
+    proposed += map(_left_in, request.presentation_context_definition_list)
+    information = read_user_information(request.user_information)
+    return pdu, replace(information, roles={**information.roles, **roles}), proposed
+
+
+def _left_in(context: PresentationContext) -> Proposed:
+    return Proposed(
+        context.context_id or 0,
+        str(context.abstract_syntax),
+        tuple(map(str, context.transfer_syntax)),
     )
 
 
@@ -160,17 +192,15 @@ def _reject(wire: Wire, rejection: Rejection) -> None:
     wire.hang_up(_REJECTION_LINGER_SECONDS)
 
 
-def _answer(request: Any, negotiated: Negotiated, information: UserInformation) -> bytes:
+def _answer(asked: Any, negotiated: Negotiated, information: UserInformation) -> bytes:
     primitive = A_ASSOCIATE()
     primitive.application_context_name = APPLICATION_CONTEXT_NAME
-    primitive.calling_ae_title = request.calling_ae_title
-    primitive.called_ae_title = request.called_ae_title
+    primitive.calling_ae_title = asked.calling_ae_title
+    primitive.called_ae_title = asked.called_ae_title
     primitive.result = 0
     primitive.result_source = 1
-    primitive.presentation_context_definition_results_list = negotiated.results
     primitive.user_information = make_user_information(information)
-    encoded: bytes = A_ASSOCIATE_AC(primitive).encode()
-    return encoded
+    return put_in(A_ASSOCIATE_AC(primitive).encode(), negotiated.answers, negotiated.roles)
 
 
 def _granted_options(asked: Mapping[str, bytes]) -> dict[str, bytes]:
@@ -186,31 +216,32 @@ def _granted_options(asked: Mapping[str, bytes]) -> dict[str, bytes]:
 
 
 def _log_outcome(
-    caller: str, address: str, request: Any, information: UserInformation, negotiated: Negotiated
+    caller: str,
+    address: str,
+    called: str,
+    information: UserInformation,
+    proposed: Iterable[Proposed],
+    negotiated: Negotiated,
 ) -> None:
     log.info(
         "association accepted",
         caller=caller,
         address=address,
-        called=request.called_ae_title,
+        called=called,
         implementation=information.implementation_version_name,
         contexts=len(negotiated.contexts),
     )
-    proposed = {
-        context.context_id: context for context in request.presentation_context_definition_list
-    }
-    for context in negotiated.rejected:
-        # The modality's log says "failed"; this one says what was asked for and why not.
-        log.warning(
-            "presentation context rejected",
-            caller=caller,
-            address=address,
-            abstract_syntax=name_of(str(context.abstract_syntax)),
-            transfer_syntaxes=[
-                name_of(str(uid)) for uid in proposed[context.context_id].transfer_syntax
-            ],
-            reason=context.status,
-        )
+    for context, answer in zip(proposed, negotiated.answers, strict=True):
+        if answer.result != ACCEPTED:
+            # The modality's log says "failed"; this one says what was asked for and why not.
+            log.warning(
+                "presentation context rejected",
+                caller=caller,
+                address=address,
+                abstract_syntax=name_of(context.abstract_syntax),
+                transfer_syntaxes=[name_of(uid) for uid in context.transfer_syntaxes],
+                reason=REASONS[answer.result],
+            )
 
 
 def name_of(uid: str) -> str:

@@ -7,7 +7,7 @@ told "no" loses an image, a node that keeps an unknown object loses nothing.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 from pydicom.uid import (
     UID,
@@ -16,7 +16,6 @@ from pydicom.uid import (
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
 )
-from pynetdicom.presentation import PresentationContext
 
 from hilum.core.query import Model
 from hilum.scp.association import Context
@@ -55,6 +54,12 @@ ACCEPTED: Final = 0
 _USER_REJECTION: Final = 1
 _ABSTRACT_SYNTAX_NOT_SUPPORTED: Final = 3
 _TRANSFER_SYNTAXES_NOT_SUPPORTED: Final = 4
+#: Results other than acceptance, for people.
+REASONS: Final = {
+    _USER_REJECTION: "user rejection",
+    _ABSTRACT_SYNTAX_NOT_SUPPORTED: "abstract syntax not supported",
+    _TRANSFER_SYNTAXES_NOT_SUPPORTED: "transfer syntaxes not supported",
+}
 
 # Called storage, but of nothing that belongs to a study: directories of media, and the
 # objects without a patient (PS3.4 GG): hanging protocols, palettes, implant templates,
@@ -102,23 +107,35 @@ class Roles:
     scp: bool
 
 
+class Proposed(NamedTuple):
+    """A presentation context as a requestor proposes it."""
+
+    id: int
+    abstract_syntax: str
+    transfer_syntaxes: tuple[str, ...]
+
+
+class Answer(NamedTuple):
+    """What a proposed presentation context is answered with (PS3.8 9.3.3.2)."""
+
+    id: int
+    result: int
+    transfer_syntax: str
+    """Not significant, but to be there, when the context is rejected."""
+
+
 @dataclass(frozen=True, slots=True)
 class Negotiated:
     """The answer to a proposal."""
 
     contexts: dict[int, Context]
-    results: list[PresentationContext]
-    """One for each proposed context, accepted or not, for the A-ASSOCIATE-AC."""
+    answers: list[Answer]
+    """One for each proposed context, accepted or not."""
     roles: dict[str, Roles]
     """The role selections to answer with."""
 
-    @property
-    def rejected(self) -> list[PresentationContext]:
-        """The contexts that were not accepted."""
-        return [context for context in self.results if context.result != ACCEPTED]
 
-
-def negotiate(proposed: Iterable[PresentationContext], roles: Mapping[str, Roles]) -> Negotiated:
+def negotiate(proposed: Iterable[Proposed], roles: Mapping[str, Roles]) -> Negotiated:
     """Answer the presentation contexts of an association request.
 
     Notes
@@ -129,11 +146,9 @@ def negotiate(proposed: Iterable[PresentationContext], roles: Mapping[str, Roles
     Explicit VR Big Endian (dcmtk, for one, proposes it in front of Implicit VR).
     """
     contexts: dict[int, Context] = {}
-    results: list[PresentationContext] = []
+    answers: list[Answer] = []
     taken: dict[str, set[str]] = {}
-    for proposal in proposed:
-        abstract_syntax = str(proposal.abstract_syntax)
-        offered = [str(uid) for uid in proposal.transfer_syntax]
+    for context_id, abstract_syntax, offered in proposed:
         serves, uses = _roles_of(abstract_syntax, roles.get(abstract_syntax))
         chosen = _choose(abstract_syntax, offered, taken.setdefault(abstract_syntax, set()))
         if chosen is None:
@@ -145,21 +160,15 @@ def negotiate(proposed: Iterable[PresentationContext], roles: Mapping[str, Roles
         else:
             result = ACCEPTED
             taken[abstract_syntax].add(chosen)
-            context_id = proposal.context_id or 0
             contexts[context_id] = Context(context_id, abstract_syntax, chosen, serves, uses)
-        answer = PresentationContext()
-        answer.context_id = proposal.context_id
-        answer.abstract_syntax = proposal.abstract_syntax
-        # Not significant, but to be there, when the context is rejected (PS3.8 9.3.3.2).
-        answer.transfer_syntax = [chosen or (offered or [str(ImplicitVRLittleEndian)])[0]]
-        answer.result = result
-        results.append(answer)
+        named = chosen or next(iter(offered), str(ImplicitVRLittleEndian))
+        answers.append(Answer(context_id, result, named))
     granted = {
         uid: Roles(scu=asked.scu, scp=asked.scp and is_storage_class(uid))
         for uid, asked in roles.items()
         if taken.get(uid)
     }
-    return Negotiated(contexts, results, granted)
+    return Negotiated(contexts, answers, granted)
 
 
 def _roles_of(abstract_syntax: str, asked: Roles | None) -> tuple[bool, bool]:

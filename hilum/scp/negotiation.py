@@ -116,7 +116,7 @@ def read_user_information(items: Sequence[Any]) -> UserInformation:
 
 
 def make_user_information(information: UserInformation) -> list[Any]:
-    """Return pynetdicom's items for what this node says about itself."""
+    """Return pynetdicom's items for what this node says about itself; roles are `items`'."""
     maximum = MaximumLengthNotification()
     maximum.maximum_length_received = information.maximum_pdu_bytes
     implementation = ImplementationClassUIDNotification()
@@ -124,12 +124,6 @@ def make_user_information(information: UserInformation) -> list[Any]:
     version = ImplementationVersionNameNotification()
     version.implementation_version_name = IMPLEMENTATION_VERSION_NAME
     items: list[Any] = [maximum, implementation, version]
-    for uid, roles in information.roles.items():
-        if roles.scu or roles.scp:
-            role = SCP_SCU_RoleSelectionNegotiation()
-            role.sop_class_uid = uid
-            role.scu_role, role.scp_role = roles.scu, roles.scp
-            items.append(role)
     for uid, application_information in information.extended.items():
         negotiation = SOPClassExtendedNegotiation()
         negotiation.sop_class_uid = uid

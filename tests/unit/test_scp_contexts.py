@@ -2,10 +2,11 @@
 
 import pytest
 from pydicom._uid_dict import UID_dictionary
-from pynetdicom.presentation import AllStoragePresentationContexts, PresentationContext
+from pynetdicom.presentation import AllStoragePresentationContexts
 
 from hilum.scp.contexts import (
     Proposal,
+    Proposed,
     Roles,
     is_storage_class,
     negotiate,
@@ -29,12 +30,8 @@ WITHOUT_A_PATIENT = {
 }
 
 
-def context(abstract_syntax: str, *transfer_syntaxes: str) -> PresentationContext:
-    result = PresentationContext()
-    result.context_id = 1
-    result.abstract_syntax = abstract_syntax
-    result.transfer_syntax = list(transfer_syntaxes)
-    return result
+def context(abstract_syntax: str, *transfer_syntaxes: str) -> Proposed:
+    return Proposed(1, abstract_syntax, transfer_syntaxes)
 
 
 @pytest.mark.parametrize("uid", [str(c.abstract_syntax) for c in AllStoragePresentationContexts])
@@ -60,7 +57,7 @@ def test_private_transfer_syntaxes_are_accepted_and_those_of_other_protocols_not
     answer = negotiate([context(CT, "1.2.840.10008.1.2.7.1", "1.2.840.113619.5.2")], {})
     assert answer.contexts[1].transfer_syntax == "1.2.840.113619.5.2"
     answer = negotiate([context(CT, "1.2.840.10008.1.2.7.1", "1.2.840.10008.1.2.6.1")], {})
-    assert [result.result for result in answer.results] == [4]
+    assert [result.result for result in answer.answers] == [4]
 
 
 @pytest.mark.parametrize(
@@ -75,7 +72,7 @@ def test_private_transfer_syntaxes_are_accepted_and_those_of_other_protocols_not
 )
 def test_roles(roles: Roles | None, serves: bool, uses: bool, result: int) -> None:
     answer = negotiate([context(CT, EXPLICIT)], {CT: roles} if roles else {})
-    assert answer.results[0].result == result
+    assert answer.answers[0].result == result
     if result == 0:
         assert (answer.contexts[1].serves, answer.contexts[1].uses) == (serves, uses)
 
@@ -83,7 +80,7 @@ def test_roles(roles: Roles | None, serves: bool, uses: bool, result: int) -> No
 def test_scp_role_for_a_service_alone_is_rejected() -> None:
     find = "1.2.840.10008.5.1.4.1.2.2.1"
     answer = negotiate([context(find, EXPLICIT)], {find: Roles(scu=False, scp=True)})
-    assert answer.results[0].result == 1
+    assert answer.answers[0].result == 1
     assert not answer.roles
 
 
