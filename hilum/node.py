@@ -32,6 +32,7 @@ from hilum.scp.acceptor import Admission
 from hilum.scp.association import TimeLimits
 from hilum.scp.request import Services as ScpServices
 from hilum.scp.server import Server
+from hilum.scp.shares import Shares
 from hilum.services.crossing import Crossing
 from hilum.services.ingest import Ingest
 from hilum.services.pictures import Pictures
@@ -52,8 +53,6 @@ _REPLAY_SECONDS = 10.0
 _DRAIN_SECONDS = 20.0
 _SCHEMA_SECONDS = 2.0
 _SCHEMA_RETRY_SECONDS = 2.0
-# Longer than a free worker takes to wake up, and too short for a sender to notice.
-_DEFERENCE_SECONDS = 0.001
 # How often each worker looks for what a dead one has left.
 _ADOPTION_SECONDS = 1.0
 
@@ -161,7 +160,10 @@ async def open_core(settings: Settings) -> AsyncIterator[Core]:
 
 @asynccontextmanager
 async def serving(
-    settings: Settings, listeners: Listeners, colleagues: Colleagues | None = None
+    settings: Settings,
+    listeners: Listeners,
+    colleagues: Colleagues | None = None,
+    shares: tuple[Shares, int] | None = None,
 ) -> AsyncIterator[None]:
     """Serve both edges; on leaving, drain and close them.
 
@@ -173,6 +175,8 @@ async def serving(
         Where to accept; closed on leaving.
     colleagues
         The other workers, if this is one of several.
+    shares
+        How many connections each of them has, and the place of this one.
 
     Raises
     ------
@@ -181,7 +185,7 @@ async def serving(
     """
     async with AsyncExitStack() as stack:
         core = await stack.enter_async_context(open_core(settings))
-        dicom = _dicom_server(settings, core, listeners)
+        dicom = _dicom_server(settings, core, listeners, shares)
         services = _http_services(settings, core, dicom, colleagues)
         http = HttpServer(make_app(services), listeners.http)
         if colleagues is not None:
@@ -195,7 +199,9 @@ async def serving(
             await asyncio.gather(http.stop(), asyncio.to_thread(dicom.stop))
 
 
-def _dicom_server(settings: Settings, core: Core, listeners: Listeners) -> Server:
+def _dicom_server(
+    settings: Settings, core: Core, listeners: Listeners, shares: tuple[Shares, int] | None
+) -> Server:
     peers = settings.dicom.known_peers
     return Server(
         settings.bind,
@@ -220,7 +226,7 @@ def _dicom_server(settings: Settings, core: Core, listeners: Listeners) -> Serve
         ),
         maximum_associations=ceil(settings.dicom.max_associations / settings.workers),
         listener=listeners.dicom,
-        deference_seconds=_DEFERENCE_SECONDS if settings.workers > 1 else 0.0,
+        shares=shares,
     )
 
 

@@ -26,6 +26,7 @@ from hilum.config.settings import Settings
 from hilum.core.errors import Invalid, Temporary
 from hilum.lifetime import background
 from hilum.premises import Listeners
+from hilum.scp.shares import Shares
 
 log = structlog.get_logger(__name__)
 
@@ -47,6 +48,8 @@ class Orders(BaseModel):
     """Where the workers of this node find each other (`hilum.http.colleagues`)."""
     dicom_descriptor: int
     http_descriptor: int
+    shares_descriptor: int
+    """Memory that says how many connections each worker has (`hilum.scp.shares`)."""
     supervisor: int
     """Process id."""
 
@@ -72,6 +75,7 @@ async def supervising(settings: Settings, listeners: Listeners) -> AsyncIterator
         A worker cannot be started, and why.
     """
     channel = f"hilum-{os.getpid()}-{secrets.token_hex(8)}"
+    shares = Shares(settings.workers)
     workers = [
         _Worker(
             Orders(
@@ -80,8 +84,10 @@ async def supervising(settings: Settings, listeners: Listeners) -> AsyncIterator
                 channel=channel,
                 dicom_descriptor=listeners.dicom.fileno(),
                 http_descriptor=listeners.http.fileno(),
+                shares_descriptor=shares.descriptor,
                 supervisor=os.getpid(),
-            )
+            ),
+            shares,
         )
         for number in range(settings.workers)
     ]
@@ -94,6 +100,7 @@ async def supervising(settings: Settings, listeners: Listeners) -> AsyncIterator
             listeners.dicom.close()
             listeners.http.close()
             await asyncio.gather(*(worker.stop() for worker in workers))
+            shares.close()
 
 
 async def _keep(workers: "list[_Worker]") -> None:
@@ -103,10 +110,11 @@ async def _keep(workers: "list[_Worker]") -> None:
 class _Worker:
     """One place among the workers, and the process that fills it at the moment."""
 
-    def __init__(self, orders: Orders) -> None:
+    def __init__(self, orders: Orders, shares: Shares) -> None:
         self.serving = asyncio.Event()
         """Set once a process has served here."""
         self._orders = orders
+        self._shares = shares
         self._log = log.bind(worker=orders.number)
         self._process: Process | None = None
         self._report = Report()
@@ -165,7 +173,11 @@ class _Worker:
                 "hilum.worker",
                 stdin=PIPE,
                 stdout=PIPE,
-                pass_fds=(orders.dicom_descriptor, orders.http_descriptor),
+                pass_fds=(
+                    orders.dicom_descriptor,
+                    orders.http_descriptor,
+                    orders.shares_descriptor,
+                ),
                 # A Ctrl-C in the terminal is for the supervisor, which drains its workers. A
                 # group and no session: Linux may schedule each session as one task, and
                 # who hands work to another session then waits for its turn (sched(7)).
@@ -186,6 +198,7 @@ class _Worker:
                     self.serving.set()
             return await process.wait()
         finally:
+            self._shares.leave(orders.number)
             if process.returncode is None:  # cancelled, with a process just started
                 process.kill()
 

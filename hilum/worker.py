@@ -18,6 +18,7 @@ from hilum.http.colleagues import Colleagues
 from hilum.lifetime import run_until_told
 from hilum.node import serving
 from hilum.premises import Listeners
+from hilum.scp.shares import Shares
 from hilum.supervisor import Orders, Report
 
 _PR_SET_PDEATHSIG: Final = 1
@@ -38,11 +39,13 @@ def main() -> None:
         dicom=socket.socket(fileno=orders.dicom_descriptor),
         http=socket.socket(fileno=orders.http_descriptor),
     )
+    shares = Shares(settings.workers, orders.shares_descriptor)
     colleagues = Colleagues(orders.channel, orders.number, settings.workers)
     try:
         asyncio.run(
             run_until_told(
-                serving(settings, listeners, colleagues), when_ready=lambda: report(Report())
+                serving(settings, listeners, colleagues, (shares, orders.number)),
+                when_ready=lambda: report(Report()),
             )
         )
     except HilumError as error:

@@ -19,6 +19,7 @@ from hilum.scp.acceptor import Admission, accept
 from hilum.scp.association import Association
 from hilum.scp.request import Services
 from hilum.scp.session import Session
+from hilum.scp.shares import Shares
 from hilum.scp.upper_layer import ProtocolViolation, abort_pdu
 from hilum.scp.wire import AssociationLost, Wire
 
@@ -26,7 +27,10 @@ log = structlog.get_logger(__name__)
 
 _BACKLOG: Final = 512
 _POLL_SECONDS: Final = 0.05
-_MOST_DEFERENCE: Final = 4
+#: How long a connection is left to a process with fewer of them. More than that one needs
+#: to take it, and for one that hangs too short for a sender to notice.
+_DEFERENCE_SECONDS: Final = 0.03
+_DEFERENCE_POLL_SECONDS: Final = 0.0005
 #: How long the listening thread may take to notice that the node stops.
 _ACCEPT_SECONDS: Final = 0.25
 #: When the node stops, who has asked for nothing this long is not kept waiting for.
@@ -66,9 +70,9 @@ class Server:
         More than these at a time are rejected, transiently (PS3.8 9.3.4: 2/3/2).
     listener
         A socket that listens there already, and that other processes may share.
-    deference_seconds
-        How long to leave a connection to those other processes, for each that this one
-        has already (up to four): so that associations spread evenly.
+    shares
+        How many connections those other processes have, and the place of this one among
+        them: so that associations spread evenly.
     """
 
     def __init__(
@@ -79,10 +83,10 @@ class Server:
         services: Services,
         maximum_associations: int = 1000,
         listener: socket.socket | None = None,
-        deference_seconds: float = 0.0,
+        shares: tuple[Shares, int] | None = None,
     ) -> None:
         self._listener = listener
-        self._deference_seconds = deference_seconds
+        self._shares = shares
         self._host = host
         self.port = port
         """Where connections are taken, once started."""
@@ -120,6 +124,7 @@ class Server:
         self._thread = threading.Thread(
             target=self._listen, args=(listener,), name="dicom-listener", daemon=True
         )
+        self._tell()
         self._thread.start()
         log.info(
             "listening for DICOM",
@@ -135,6 +140,7 @@ class Server:
         something is, for `drain_seconds`.
         """
         self._stopping = True
+        self._tell()
         if self._thread is not None:
             self._thread.join()
         until = time.monotonic() + drain_seconds
@@ -161,10 +167,8 @@ class Server:
         arrivals.register(listener, select.POLLIN)
         with listener:
             while not self._stopping:
-                arrivals.poll(_ACCEPT_SECONDS * 1000)
-                if self._connections and self._deference_seconds:
-                    busy = min(len(self._connections), _MOST_DEFERENCE)
-                    time.sleep(busy * self._deference_seconds)
+                if arrivals.poll(_ACCEPT_SECONDS * 1000):
+                    self._defer(arrivals)
                 try:
                     connection, address = listener.accept()
                     wire = Wire(connection)
@@ -177,12 +181,32 @@ class Server:
                     continue
                 with self._lock:
                     self._connections.add(wire)
+                    self._tell()
                 threading.Thread(
                     target=self._serve,
                     args=(wire, f"{address[0]}:{address[1]}"),
                     name=f"association-{address[0]}:{address[1]}",
                     daemon=True,
                 ).start()
+
+    def _defer(self, arrivals: select.poll) -> None:
+        """Leave the connection that waits to a process with fewer, for a moment."""
+        if self._shares is None:
+            return
+        shares, _ = self._shares
+        until = time.monotonic() + _DEFERENCE_SECONDS
+        while shares.fewest() < len(self._connections) and time.monotonic() < until:
+            time.sleep(_DEFERENCE_POLL_SECONDS)
+            if not arrivals.poll(0):  # taken
+                return
+
+    def _tell(self) -> None:
+        if self._shares is not None:
+            shares, place = self._shares
+            if self._stopping:
+                shares.leave(place)
+            else:
+                shares.tell(place, len(self._connections))
 
     def _serve(self, wire: Wire, address: str) -> None:
         try:
@@ -194,6 +218,7 @@ class Server:
             with self._lock:
                 self._connections.discard(wire)
                 self._admitted.discard(wire)
+                self._tell()
 
     def _negotiate(self, wire: Wire, address: str) -> Association | None:
         try:
