@@ -3,20 +3,33 @@
 Concurrent writers, in one process or several, may touch the same series at once. What is
 derived is right all the same once they are done, without a lock, for this reason:
 
-- Each writer first writes its instances, then raises the series' `revision`, then derives:
-  it reads the revision, aggregates the instances, and writes the result on condition that
-  the revision is still the one it read.
-- Take the last raise of the revision there ever is. A result written under that revision
-  was aggregated after it, so after every writer's instances: it is the right one. The
-  writer of that raise does write its result, as nothing raises the revision again under
-  it; a result read under an earlier revision can no longer be written.
-- A study is derived from its series in the same manner. A writer raises the study's
-  revision only after its series' results are written, or were left to a writer who raised
-  the series' revision later and so comes to the study later. The last raise of the study
-  therefore follows the last result of each of its series.
+- Each writer first writes its instances, then gives the series a new `revision`, a random
+  number, then derives: it reads the revision, aggregates the instances, and writes the
+  result on condition that the revision is still the one it read.
+- Take the last new revision there ever is. A result written under that revision was
+  aggregated after it, so after every writer's instances: it is the right one. The writer
+  of that revision does write its result, as nobody changes the revision again under it; a
+  result read under an earlier revision can no longer be written.
+- A study is derived from its series in the same manner. A writer gives the study a new
+  revision only after its series' results are written, or were left to a writer who gave
+  the series a later revision and so comes to the study later. The last revision of the
+  study therefore follows the last result of each of its series.
 
 A writer that dies in between is made good by its replay from the spool, which goes through
-the same steps again; nothing here adds to a count, so that may happen any number of times.
+the same steps again; deriving adds to no count, so that may happen any number of times.
+
+A writer whose batch says nothing new of a series but that there are more instances adds to
+its counts instead (`index.tally`), with a new revision, on condition that the revision is
+the one at which this writer left the counts right before it inserted any of the batch. The
+sums are what would have been derived:
+
+- Nobody has changed the revision since, so nobody has derived since: the counts have none
+  of the batch's instances. Where a rival has inserted instances of his own, a new revision
+  of his is still to come; and he derives, as he cannot have left the one that he finds.
+- Only what was inserted just now is added. An instance that was there already, as all are
+  in a replay, may have been counted: its series is derived.
+- A study is added to only where all its series of the batch were. A rival who writes a
+  series' result in between gives the study a new revision after it, and derives.
 """
 
 from collections.abc import Callable, Collection
@@ -81,14 +94,26 @@ _STUDY_PIPELINE: Final[list[Document]] = [
 ]
 
 
-async def derive_series(database: Database, ids: Collection[str]) -> None:
-    """Bring the counts of these series up to their instances."""
-    await _derive(database.series, ids, _SERIES_PIPELINE, _series_fields)
+async def derive_series(database: Database, ids: Collection[str]) -> dict[str, Document]:
+    """Bring the counts of these series up to their instances.
+
+    Returns
+    -------
+    dict
+        By public id, the revision and what is derived at it; empty if rivals were faster.
+    """
+    return await _derive(database.series, ids, _SERIES_PIPELINE, _series_fields)
 
 
-async def derive_studies(database: Database, ids: Collection[str]) -> None:
-    """Bring the counts and lists of these studies up to their series, and their words."""
-    await _derive(database.studies, ids, _STUDY_PIPELINE, _study_fields)
+async def derive_studies(database: Database, ids: Collection[str]) -> dict[str, Document]:
+    """Bring the counts and lists of these studies up to their series, and their words.
+
+    Returns
+    -------
+    dict
+        As `derive_series` does.
+    """
+    return await _derive(database.studies, ids, _STUDY_PIPELINE, _study_fields)
 
 
 async def _derive(
@@ -96,22 +121,24 @@ async def _derive(
     ids: Collection[str],
     pipeline: list[Document],
     fields: Callable[[Document], Document],
-) -> None:
+) -> dict[str, Document]:
     for _ in range(_ATTEMPTS):
         # One pass reads a revision and only then what belongs to it: never the other way.
         cursor = collection.aggregate([{"$match": {"_id": {"$in": list(ids)}}}, *pipeline])
-        updates = [
-            UpdateOne(
-                {"_id": entity["_id"], "revision": entity["revision"]},
-                {"$set": fields(entity)},
-            )
+        derived = {
+            entity["_id"]: {"revision": entity["revision"], **fields(entity)}
             async for entity in cursor
+        }
+        updates = [
+            UpdateOne({"_id": key, "revision": found["revision"]}, {"$set": found})
+            for key, found in derived.items()
         ]
         if not updates:
-            return
+            break
         result = await collection.bulk_write(updates, ordered=False)
         if result.matched_count == len(updates):
-            return
+            return derived
+    return {}
 
 
 def _series_fields(entity: Document) -> Document:

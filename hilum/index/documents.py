@@ -7,6 +7,7 @@ ids of what contains it. `order` is a string that sorts entities as people count
 """
 
 import re
+import secrets
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
@@ -17,7 +18,7 @@ import bson
 from bson.binary import Binary
 from bson.errors import BSONError
 
-from hilum.core.instance import Attributes, Blob, Identity, Instance, PixelData
+from hilum.core.instance import Attributes, Blob, Header, Identity, Instance, PixelData
 from hilum.core.levels import STORED_KEYWORDS, Level, json_tag
 from hilum.core.matching import search_values
 from hilum.core.text import fold
@@ -66,6 +67,7 @@ _ORDERED_BY: Final = {Level.SERIES: "SeriesNumber", Level.IMAGE: "InstanceNumber
 #: Far above what any index attribute is meant to hold, far below MongoDB's 16 MB a document.
 _LARGEST_ELEMENT_BYTES: Final = 256_000
 _LARGEST_NUMBER: Final = 2**31
+_REVISION_BITS: Final = 62
 
 
 @cache
@@ -98,7 +100,7 @@ def instance_document(instance: Instance) -> dict[str, Any]:
         "TransferSyntaxUID": header.transfer_syntax_uid,
         **plain,
         "order": order_key(plain.get("InstanceNumber"), identity.sop_instance_uid),
-        "frames": header.pixel_data.frame_count if header.pixel_data else 0,
+        "frames": frame_count(header),
         "blob": blob_document(instance.blob),
         "data_set_offset": header.data_set_offset,
         "pixels": _pixels_document(header.pixel_data),
@@ -107,6 +109,11 @@ def instance_document(instance: Instance) -> dict[str, Any]:
         "attributes": attributes,
         "search": _search_fields(_IMAGE_KEYWORDS, attributes),
     }
+
+
+def frame_count(header: Header) -> int:
+    """Return how many frames an instance has; none without pixel data."""
+    return header.pixel_data.frame_count if header.pixel_data else 0
 
 
 def representable(instance: Instance) -> Instance:
@@ -175,6 +182,8 @@ def entity_update(level: Level, instances: Iterable[Instance]) -> dict[str, Any]
         **_entity_identity(level, identity),
         **_plain_fields(level, attributes),
         "source": source,
+        # Of no order, and never the same twice: whoever finds it knows whose update was last.
+        "revision": secrets.randbits(_REVISION_BITS),
     }
     fields.update((f"attributes.{tag}", element) for tag, element in attributes.items())
     searched = _search_fields(keywords, attributes)
@@ -186,7 +195,6 @@ def entity_update(level: Level, instances: Iterable[Instance]) -> dict[str, Any]
         "$set": fields,
         "$min": {"received_at": min(received)},
         "$max": {"updated_at": max(received)},
-        "$inc": {"revision": 1},
     }
     if level is Level.SERIES and "SeriesNumber" not in fields:
         # So that a series without a number has a place too; a number that comes moves it.

@@ -6,7 +6,8 @@ two senders of one instance either comes first, and the other learns of it and d
 no version is lost, and none becomes current by accident.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -26,6 +27,7 @@ from hilum.index.documents import (
     version_document,
 )
 from hilum.index.faults import translated
+from hilum.index.tally import Addition, Tally, addition
 
 if TYPE_CHECKING:
     from motor.motor_asyncio import AsyncIOMotorCollection
@@ -55,6 +57,7 @@ class Writer:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._tally = Tally()
 
     async def current(self, ids: Collection[str]) -> dict[str, Blob]:
         """Return the current version of each of these instances that the index knows.
@@ -112,32 +115,56 @@ class Writer:
 
     async def _write(self, batch: Sequence[Write]) -> set[int]:
         """Write a batch; return the positions of those that did not apply."""
+        identities = [_identity(write.instance) for write in batch]
+        # Before anything is inserted: what was counted until then has none of the batch.
+        left = self._tally.take({key for each in identities for key in (each.series, each.study)})
         with translated():
-            lost = await self._write_instances(batch)
+            lost, known = await self._write_instances(batch)
             written = [
                 write.instance
                 for position, write in enumerate(batch)
                 if position not in lost and not write.keep_current
             ]
-            await self._merge(Level.SERIES, written)
-            await derive_series(self._database, {_identity(each).series for each in written})
-            await self._merge(Level.STUDY, written)
-            await derive_studies(self._database, {_identity(each).study for each in written})
+            for position in known:
+                left.pop(identities[position].series, None)
+            added = await self._bring_up(Level.SERIES, written, left)
+            for identity in identities:
+                if identity.series not in added:
+                    left.pop(identity.study, None)
+            await self._bring_up(Level.STUDY, written, left)
         return lost
 
-    async def _write_instances(self, batch: Sequence[Write]) -> set[int]:
-        """Write the instances; return the positions of those that did not apply."""
-        fresh = [i for i, write in enumerate(batch) if write.supersedes is None]
-        contended = await self._insert([batch[i].instance for i in fresh])
-        lost = {fresh[i] for i in contended}
+    async def _write_instances(self, batch: Sequence[Write]) -> tuple[set[int], set[int]]:
+        """Write the instances.
+
+        Returns
+        -------
+        lost, known
+            The positions of those that did not apply, and of all that were in the index
+            already.
+        """
+        unopposed = [i for i, write in enumerate(batch) if write.supersedes is None]
+        refused, contended = await self._insert([batch[i].instance for i in unopposed])
+        known = {unopposed[i] for i in refused}
+        lost = {unopposed[i] for i in contended}
         for i, write in enumerate(batch):
-            if write.supersedes is not None and not await self._replace(write, write.supersedes):
-                lost.add(i)
-        return lost
+            if write.supersedes is not None:
+                known.add(i)
+                if not await self._replace(write, write.supersedes):
+                    lost.add(i)
+        return lost, known
 
-    async def _insert(self, instances: Sequence[Instance]) -> list[int]:
-        """Write instances that nothing is superseded by; return the positions that failed.
+    async def _insert(self, instances: Sequence[Instance]) -> tuple[list[int], list[int]]:
+        """Write instances that supersede nothing.
 
+        Returns
+        -------
+        known, contended
+            The positions of those that were there already, and of those among them where
+            another version is current.
+
+        Notes
+        -----
         Nearly all are new, and MongoDB inserts a document at a quarter of the processor
         time of an upsert. What is there already refuses the insert by its `_id`, and is
         written again if it has the same bytes: the filter has the digest in it, so where
@@ -147,7 +174,8 @@ class Writer:
             self._database.instances, [InsertOne(_new_document(each)) for each in instances]
         )
         again = [_rewrite(instances[position]) for position in known]
-        return [known[i] for i in await _refused(self._database.instances, again)]
+        refused = await _refused(self._database.instances, again)
+        return known, [known[i] for i in refused]
 
     async def _replace(self, write: Write, superseded: Blob) -> bool:
         """Apply a write against a current version; return False if that is current no more."""
@@ -168,21 +196,60 @@ class Writer:
         )
         return found is not None
 
-    async def _merge(self, level: Level, instances: Iterable[Instance]) -> None:
-        """Add what these instances say to their series or studies, and raise the revisions."""
+    async def _bring_up(
+        self, level: Level, instances: Iterable[Instance], left: Mapping[str, Document]
+    ) -> AbstractSet[str]:
+        """Bring series or studies up to these instances of theirs.
+
+        Parameters
+        ----------
+        left
+            Of entities that the instances may be added to: how this writer left them.
+
+        Returns
+        -------
+        set of str
+            Those whose counts were added to; of the others they were derived anew.
+        """
         entities: dict[str, list[Instance]] = {}
         for instance in instances:
             identity = _identity(instance)
             key = identity.study if level is Level.STUDY else identity.series
             entities.setdefault(key, []).append(instance)
-        operations = [
-            UpdateOne({"_id": key}, entity_update(level, found), upsert=True)
+        additions = {
+            key: added
             for key, found in entities.items()
-        ]
+            if key in left and (added := addition(level, key, left[key], found))
+        }
+        if additions and await self._add(level, additions.values()):
+            for key, added in additions.items():
+                self._tally.keep(key, added.left)
+                del entities[key]
+        else:
+            additions = {}
+        if entities:
+            await self._merge(level, entities)
+        return additions.keys()
+
+    async def _add(self, level: Level, additions: Collection[Addition]) -> bool:
+        """Add to counts; return False if a rival was at one of them, so that all are derived."""
+        updates = [added.update for added in additions]
+        result = await self._database.collection(level).bulk_write(updates, ordered=False)
+        return result.matched_count == len(additions)
+
+    async def _merge(self, level: Level, entities: Mapping[str, Sequence[Instance]]) -> None:
+        """Add what instances say to their series or studies, under new revisions, and derive."""
+        updates = {key: entity_update(level, found) for key, found in entities.items()}
+        operations = [UpdateOne({"_id": key}, updates[key], upsert=True) for key in updates]
         while operations:
             # Refused only where another writer inserted the entity at the same moment.
             refused = await _refused(self._database.collection(level), operations)
             operations = [operations[i] for i in refused]
+        derive = derive_studies if level is Level.STUDY else derive_series
+        for key, derived in (await derive(self._database, updates)).items():
+            said = updates[key]["$set"]
+            if derived["revision"] == said["revision"]:  # no rival has said anything since
+                self._tally.keep(key, {**said, **derived})
 
 
 def _identity(instance: Instance) -> Identity:

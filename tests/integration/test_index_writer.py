@@ -1,12 +1,15 @@
 """The bulk writer: what batches, replays and rivals leave in the index."""
 
 import asyncio
+import random
 import sys
+from datetime import timedelta
 
 import pytest
 from pymongo import MongoClient
 
 from hilum.core.errors import Invalid
+from hilum.core.instance import Instance
 from hilum.core.levels import Level, json_tag
 from hilum.core.query import Condition, Exact, Query
 from hilum.index import derive
@@ -245,6 +248,104 @@ async def test_rival_writers_of_one_study_agree_on_its_counts(
     assert value(match, "NumberOfStudyRelatedSeries") == 3
     assert value(match, "ModalitiesInStudy") == modalities
     assert match.frame_count == 2 * 6 * 12 * 3
+    for rival in rivals:
+        rival.close()
+
+
+async def test_more_of_a_known_series_costs_one_update_a_level(
+    writer: Writer, catalogue: Catalogue, database: Database
+) -> None:
+    """However many there are: the instances that were counted are not read again."""
+
+    def batch(numbers: range) -> list[Write]:
+        return [
+            Write(instance(f"1.{n}", SeriesNumber=1, PatientName="A^B", frames=3, minute=n))
+            for n in numbers
+        ]
+
+    await writer.write(batch(range(20)))
+    await database.raw.command("profile", 2)
+    await writer.write(batch(range(20, 40)))
+    await database.raw.command("profile", 0)
+    operations = database.raw["system.profile"].find({"ns": {"$not": {"$regex": r"\.system\."}}})
+    kinds = [each["op"] async for each in operations]
+    assert set(kinds) == {"insert", "update"}
+    assert kinds.count("update") == 2
+    match = await study_of(catalogue)
+    assert value(match, "NumberOfStudyRelatedInstances") == 40
+    assert match.frame_count == 3 * 40
+    study = await database.studies.find_one({})
+    assert study is not None
+    assert study["updated_at"] - study["received_at"] == timedelta(minutes=39)
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_counts_are_those_of_the_instances_after_whatever_was_sent(
+    mongodb_uri: str, database: Database, seed: int
+) -> None:
+    """Streams, replays, new versions, corrected names; one writer after and beside another."""
+    chance = random.Random(seed)
+    rivals = [Database.connect(mongodb_uri, database.raw.name) for _ in range(2)]
+    writers = [Writer(each) for each in rivals]
+    there: dict[str, Instance] = {}
+
+    def batch() -> list[Write]:
+        series = chance.choice(["9.1", "9.2"])
+        name = chance.choice([*["A^B"] * 9, "A^C"])
+        sop_class = chance.choice([*["1.2.840.10008.5.1.4.1.1.2"] * 9, "1.2.840.10008.5.1.4.1.1.7"])
+        writes = []
+        for number in chance.sample(range(60), 4):
+            uid = f"{series}.{number}"
+            known = there.get(uid)
+            if known is not None and chance.random() < 0.9:
+                if chance.random() < 0.5:
+                    writes.append(Write(known))
+                continue
+            sent = instance(
+                uid,
+                series=series,
+                frames=chance.randrange(4),
+                content="x" * chance.randrange(1, 99),
+                sop_class=sop_class,
+                PatientName=name,
+                Modality="CT",
+            )
+            if known is None or known.blob != sent.blob:
+                writes.append(Write(sent, supersedes=known.blob if known else None))
+        return writes
+
+    for _ in range(25):
+        writer = chance.choice(writers)
+        batches = [(writer, batch())]
+        if chance.random() < 0.2:  # both at once, of what neither can take from the other
+            uids = {write.instance.header.identity.sop_instance_uid for write in batches[0][1]}
+            rest = [w for w in batch() if w.instance.header.identity.sop_instance_uid not in uids]
+            batches.append((chance.choice(writers), rest))
+        results = await asyncio.gather(*(each.write(writes) for each, writes in batches))
+        assert results == [[]] * len(batches)
+        for _, writes in batches:
+            there |= {w.instance.header.identity.sop_instance_uid: w.instance for w in writes}
+        for level, field in ((Level.SERIES, "series"), (Level.STUDY, "study")):
+            async for entity in database.collection(level).find():
+                of_it = [
+                    each
+                    for each in there.values()
+                    if getattr(each.header.identity, field) == entity["_id"]
+                ]
+                number = f"NumberOf{level.value.title()}RelatedInstances"
+                classes = "SOPClassesInStudy" if level is Level.STUDY else "SOPClassesInSeries"
+                assert entity[number] == len(of_it)
+                assert entity["size"] == sum(each.blob.size_bytes for each in of_it)
+                assert entity["frames"] == sum(
+                    each.header.pixel_data.frame_count if each.header.pixel_data else 0
+                    for each in of_it
+                )
+                assert entity[classes] == sorted({each.header.sop_class_uid for each in of_it})
+        if len(batches) == 1 and batches[0][1]:
+            study = await database.studies.find_one({})
+            last = batches[0][1][-1].instance.header.attributes["00100010"]["Value"][0]
+            assert study is not None
+            assert study["PatientName"] == last["Alphabetic"]
     for rival in rivals:
         rival.close()
 
