@@ -22,6 +22,7 @@ _libc: Final = ctypes.CDLL(None, use_errno=True)
 _SYNC_FILE_RANGE_WRITE: Final = 2
 #: Stored bytes never change, so nobody may write them. The umask takes more away.
 READ_ONLY: Final = 0o444
+_WRITABLE: Final = 0o644
 _CHUNK_BYTES: Final = 1 << 20
 # Answers of link(2) after which a copy still does it: the name is taken, it lies on
 # another file system, or this one has no (more) hard links for us.
@@ -39,6 +40,19 @@ def create_file(path: Path) -> FileIO:
         It cannot be created, or exists already.
     """
     return FileIO(path, "x+", opener=lambda name, flags: os.open(name, flags, READ_ONLY))
+
+
+def create_slot(path: Path) -> None:
+    """Create `path` empty, as a file that its owner may write and mark: not yet whole.
+
+    Linux asks the mode of a file, not the descriptor, who may set an extended attribute.
+
+    Raises
+    ------
+    OSError
+        It cannot be created, or exists already.
+    """
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _WRITABLE))
 
 
 def start_writing(descriptor: int) -> None:

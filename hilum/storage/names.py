@@ -1,8 +1,11 @@
-"""The names of files in the spool: they say all that replay has to know.
+"""The names of files in the spool. Nothing else of what was received gets into a path.
 
 ``20261122T064643.123456Z-9c2f41d000000007-CT1.dcm`` is a time of arrival (UTC), the run
-that wrote the file with a number within that run, and the sender, percent-encoded. Names
-sort by time. Nothing else of what was received gets into a path.
+that wrote the file with a number within that run, and the sender, percent-encoded. Such
+names sort by time, and say all that replay has to know.
+
+``9c2f41d000000007.slot`` is a file that was made before anything arrived for it: a run and
+a number. Its mark says the rest (`hilum.storage.mark`).
 """
 
 import re
@@ -18,6 +21,7 @@ _NAME: Final = re.compile(
     r"-(?P<run>[0-9a-f]{8})(?P<number>[0-9a-f]{8,})"
     r"-(?P<source>[^/]*)\.dcm"
 )
+_SLOT: Final = re.compile(r"(?P<run>[0-9a-f]{8})(?P<number>[0-9a-f]{8,})\.slot")
 _TIME: Final = "%Y%m%dT%H%M%S.%fZ"
 # A file name may have 255 bytes; this leaves room for the other parts.
 _SOURCE_CHARACTERS: Final = 160
@@ -50,3 +54,21 @@ class SpoolName:
             return None
         origin = Origin(unquote(match["source"]), received_at)
         return cls(origin, match["run"], int(match["number"], 16))
+
+
+@dataclass(frozen=True, slots=True)
+class SlotName:
+    """What the name of a file that was made ahead says."""
+
+    run: str
+    """As in `SpoolName`."""
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.run}{self.number:08x}.slot"
+
+    @classmethod
+    def parse(cls, name: str) -> Self | None:
+        """Return what `name` says, or None if it is no such name."""
+        match = _SLOT.fullmatch(name)
+        return None if match is None else cls(match["run"], int(match["number"], 16))

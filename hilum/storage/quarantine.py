@@ -1,7 +1,7 @@
 """The quarantine: what was received and cannot be stored as an instance, with the reason.
 
-Nothing received is thrown away silently. Each file keeps its name of the spool, and
-beside it lies a JSON file that says who sent it, when, and what is wrong with it. The
+Nothing received is thrown away silently. The name of each file tells when it came, and from
+whom; beside it lies a JSON file that says who sent it, when, and what is wrong with it. The
 node never deletes or reads them again: a person looks at them and clears them
 (``docs/storage-format.md``), and the number of files and bytes are there to be watched.
 """
@@ -86,7 +86,7 @@ class Quarantine:
             The file is still in the spool.
         """
         # A stranger's file in the spool may have any name, even that of a side file.
-        name = entry.path.name.removesuffix(_FILE) + _FILE
+        name = entry.name.removesuffix(_FILE) + _FILE
         path = self._root / name
         part = self._root / (name + _PART)
         side = {

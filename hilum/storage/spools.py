@@ -8,7 +8,6 @@ time, and nobody has to know who died, or how many processes there used to be.
 The folder ``spool`` itself is held by the node as a whole.
 """
 
-import os
 import threading
 import time
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from typing import Final
 from hilum.storage.disk import faults
 from hilum.storage.durable import make_folder, sync_folder
 from hilum.storage.lock import FolderLock, InUse
+from hilum.storage.recovery import holds_work
 from hilum.storage.spool import Spool
 
 _GLANCE_SECONDS: Final = 0.05
@@ -127,7 +127,7 @@ class Spools:
         """
         for folder in _numbered(self._root):
             with self._lock:
-                free = folder not in self._held and not _is_empty(folder)
+                free = folder not in self._held and holds_work(folder)
                 spool = self._try(folder) if free else None
             if spool is not None:
                 yield spool
@@ -142,7 +142,7 @@ class Spools:
         """
         with self._lock:
             for folder, spool in list(self._held.items()):
-                if spool is not own and _is_empty(folder):
+                if spool is not own and not holds_work(folder):
                     del self._held[folder]
                     spool.close()
 
@@ -165,8 +165,3 @@ def _numbered(root: Path) -> list[Path]:
     with faults("list the spool folders"):
         found = [path for path in root.iterdir() if path.name.isdecimal() and path.is_dir()]
     return sorted(found, key=lambda path: int(path.name))
-
-
-def _is_empty(folder: Path) -> bool:
-    with faults("list a spool folder"), os.scandir(folder) as found:
-        return all(entry.name.startswith(".") for entry in found)

@@ -1,7 +1,10 @@
 """The verdict of every case: what was acknowledged is stored, whole, and found."""
 
+import os
+import stat
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from scripts.chaos.instances import data_set_digest
@@ -60,11 +63,27 @@ def stored(node: Node) -> list[Path]:
 
 
 def spooled(node: Node) -> list[Path]:
-    """Return what is in the spool, finished or not."""
-    spool = node.data_dir / "spool"
-    return [path for path in spool.rglob("*.dcm*") if path.is_file()]
+    """Return what is in the spool, finished or not; without the empty files made ahead."""
+    return [path for path, status in _spool(node) if status.st_size or not _is_slot(path, status)]
 
 
 def unfinished(node: Node) -> list[Path]:
     """Return what is being received, or was and has been left lying."""
-    return [path for path in spooled(node) if path.suffix == ".part"]
+    return [
+        path
+        for path, status in _spool(node)
+        if path.suffix == ".part" or (status.st_size and _is_slot(path, status))
+    ]
+
+
+def _spool(node: Node) -> Iterator[tuple[Path, os.stat_result]]:
+    for path in (node.data_dir / "spool").rglob("[!.]*"):
+        with suppress(FileNotFoundError):  # it went while the folder was read
+            status = path.stat()
+            if stat.S_ISREG(status.st_mode):
+                yield path, status
+
+
+def _is_slot(path: Path, status: os.stat_result) -> bool:
+    """Whether a file was made ahead, and is not committed."""
+    return path.suffix == ".slot" and bool(status.st_mode & 0o222)

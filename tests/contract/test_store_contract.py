@@ -12,7 +12,7 @@ from hilum.storage.local import LocalStore
 from hilum.storage.memory import MemoryStore
 from hilum.storage.spool import Spool
 from hilum.storage.store import Store
-from tests.contract.spooling import sha256sum, spooled
+from tests.contract.spooling import sha256sum, spooled, without_attributes
 
 # sha256sum /dev/null
 EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
@@ -27,8 +27,12 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     return MemoryStore()
 
 
-@pytest.fixture
-def spool(tmp_path: Path) -> Iterator[Spool]:
+@pytest.fixture(params=["marks", "names"])
+def spool(
+    tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Spool]:
+    if request.param == "names":
+        without_attributes(monkeypatch)
     spool = Spool(tmp_path / "spool")
     yield spool
     spool.close()

@@ -28,6 +28,7 @@ from hilum.storage.local import LocalStore
 from hilum.storage.memory import MemoryStore
 from hilum.storage.spool import Spool, SpoolEntry
 from hilum.storage.store import Store
+from tests.contract.spooling import is_committed, received
 
 START = datetime(2026, 11, 22, tzinfo=UTC)
 # Few different contents, so that the same one often arrives again.
@@ -107,7 +108,9 @@ class StorageMachine(RuleBasedStateMachine):
         if not isinstance(self.store, MemoryStore):
             self.store = self.make_store()
         found = list(self.spool.recover())
-        assert [entry.path.name for entry in found] == sorted(self.pending)
+        assert [entry.path.name for entry in found] == sorted(
+            self.pending, key=lambda name: self.pending[name][1].received_at
+        )
         for entry in found:
             data, origin = self.pending[entry.path.name]
             assert entry.path.read_bytes() == data
@@ -125,7 +128,7 @@ class StorageMachine(RuleBasedStateMachine):
 
     @invariant()
     def the_spool_holds_what_it_should(self) -> None:
-        committed = {path.name for path in (self.folder / "spool").glob("*.dcm")}
+        committed = {path.name for path in received(self.folder / "spool") if is_committed(path)}
         assert committed == set(self.pending)
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from hilum.index.mongod import find_mongod
 from tests import dcmtk, generated
+from tests.contract.spooling import received
 from tests.nodes import RunningNode, running, wait_until
 
 COUNT = 40
@@ -107,7 +108,7 @@ def test_instances_are_accepted_while_mongodb_is_away(tmp_path: Path, mongod: Mo
         assert dcmtk.parse_storescu("".join(lines)).acknowledged == late
         mongod.start()
         wait_until(lambda: found(node, "late") == COUNT, 60, "what came meanwhile is found")
-        assert list((node.data_dir / "spool").rglob("*.dcm")) == []
+        assert received(node.data_dir / "spool") == []
         assert node.stop() == 0
 
 

@@ -18,6 +18,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests import dcmtk, generated
+from tests.contract.spooling import received
 from tests.e2e.test_index_away import Mongod
 from tests.nodes import RunningNode, free_port, wait_until
 
@@ -97,7 +98,7 @@ def stored(node: RunningNode) -> set[bytes]:
 
 
 def in_spool(node: RunningNode) -> list[Path]:
-    return list((node.data_dir / "spool").rglob("*.dcm"))
+    return received(node.data_dir / "spool")
 
 
 @pytest.fixture(scope="module")

@@ -24,6 +24,7 @@ from hilum.services.search import Search
 from hilum.storage.local import LocalStore
 from hilum.storage.quarantine import Quarantine
 from hilum.storage.spool import Spool
+from tests.contract.spooling import received
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class HttpNode:
 
     @property
     def spooled(self) -> list[Path]:
-        return [path for path in (self.data_dir / "spool").iterdir() if path.name != ".lock"]
+        return received(self.data_dir / "spool")
 
     async def upload(self, *files: tuple[str, bytes], **fields: str) -> aiohttp.ClientResponse:
         """Post files the way a browser does."""

@@ -30,6 +30,7 @@ from hilum.services.search import Search
 from hilum.storage.local import LocalStore
 from hilum.storage.quarantine import Quarantine
 from hilum.storage.spool import Spool
+from tests.contract.spooling import received
 
 
 @dataclass
@@ -61,7 +62,7 @@ class ScpNode:
     @property
     def spooled(self) -> list[Path]:
         """Files in the spool, finished or not."""
-        return [path for path in (self.root / "spool").iterdir() if ".dcm" in path.name]
+        return received(self.root / "spool")
 
     @property
     def quarantined(self) -> list[Path]:

@@ -16,6 +16,7 @@ from hilum.storage import spool as spool_module
 from hilum.storage.local import LocalStore
 from hilum.storage.quarantine import Quarantine
 from hilum.storage.spool import Spool, SpoolWriter
+from tests.contract import spooling
 from tests.contract.spooling import ORIGIN, sha256sum, spooled
 
 MiB = 1 << 20
@@ -50,7 +51,7 @@ def write_on(writer: SpoolWriter, piece: bytes) -> Never:
 
 
 def received(folder: Path) -> list[str]:
-    return [path.name for path in (folder / "spool").iterdir() if path.name != ".lock"]
+    return [path.name for path in spooling.received(folder / "spool")]
 
 
 # A full disk
@@ -240,7 +241,7 @@ def test_whatever_was_acknowledged_survives_a_kill_at_any_moment(tmp_path: Path)
         acknowledged.update(receive_until_killed(tmp_path, dice))
         spool = Spool(tmp_path / "spool")  # the dead process holds no lock
         entries = list(spool.recover())
-        assert not list((tmp_path / "spool").glob("*.part"))
+        assert spooling.received(tmp_path / "spool") == sorted(entry.path for entry in entries)
         store = LocalStore(tmp_path / "objects")
         held = {entry.blob.digest for entry in entries} | set(store.digests())
         assert acknowledged <= held

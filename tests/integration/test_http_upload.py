@@ -21,6 +21,7 @@ from hilum.http.server import HttpServer, listen
 from hilum.http.upload import Uploads
 from hilum.index.database import Database
 from tests import corpus, dcmtk
+from tests.contract.spooling import is_committed
 from tests.generated import ct, uid
 from tests.integration.http_node import HttpNode, http_node
 
@@ -313,9 +314,8 @@ async def test_without_mongodb_uploads_are_safe_and_say_that_they_cannot_be_foun
 
         answers = await asyncio.gather(*(send(number) for number in range(20)))
         assert set(answers) == {(202, "Stored 1 file; still being indexed", "accepted")}
-        # The names begin alike: what is committed has no ".part" behind it.
         assert len(node.spooled) == 20
-        assert {path.suffix for path in node.spooled} == {".dcm"}
+        assert all(is_committed(path) for path in node.spooled)
         await server.stop()
     away.close()
 

@@ -22,6 +22,7 @@ from hilum.services.promotion import ConflictPolicy, Outcome, Promotion
 from hilum.storage.local import LocalStore
 from hilum.storage.quarantine import Quarantine
 from hilum.storage.spool import Spool
+from tests.contract.spooling import received
 from tests.generated import ct, uid
 
 ORIGIN = Origin("CT1", datetime(2026, 1, 2, tzinfo=UTC))
@@ -53,7 +54,7 @@ class Bench:
         return await asyncio.wait_for(asyncio.wrap_future(receipt.outcome), 20)
 
     def spooled(self) -> list[Path]:
-        return list((self.folder / "spool").glob("*.dcm*"))
+        return received(self.folder / "spool")
 
     async def close(self) -> None:
         self.task.cancel()
@@ -212,14 +213,14 @@ async def test_what_a_crash_left_in_the_spool_is_replayed(
     with spool.create(ORIGIN) as unreadable:
         unreadable.write(b"written by other hands")
         unreadable.commit()
-    with spool.create(ORIGIN) as unfinished:
-        unfinished.write(b"never acknowledged")
-        entry = unfinished.commit()
-    entry.path.rename(f"{entry.path}.part")
-    spool.close()
+    unfinished = spool.create(ORIGIN)
+    unfinished.write(b"never acknowledged")
+    spool.close()  # by the kernel, when the process dies
 
     bench = Bench(tmp_path, writer)
     assert await asyncio.to_thread(bench.ingest.replay) == 6
+    assert not unfinished.path.exists()
+    unfinished.abort()
     assert await bench.promotion.drained(20)
     assert await database.instances.count_documents({}) == 5
     assert len(bench.quarantine) == 1
