@@ -15,7 +15,7 @@ from typing import BinaryIO, Final
 
 from hilum.core.errors import Corrupt, Invalid
 from hilum.scp.command import RESPONSE_BIT, Command, CommandField, decode
-from hilum.scp.outflow import Outflow
+from hilum.scp.outflow import DataSet, Outflow
 from hilum.scp.upper_layer import (
     AbortReason,
     Pdv,
@@ -107,6 +107,7 @@ class Association:
         self._pdv_is_last = False
         self._cancelled: set[int] = set()
         self._message_id = 0
+        self._held = bytearray()  # PDUs that go out with the next message
         wire.allow(limits.dimse_seconds)
 
     # -- requests coming in ------------------------------------------------------------
@@ -184,13 +185,23 @@ class Association:
 
     def send(self, context: Context, command: Command, data_set: bytes = b"") -> None:
         """Send a message."""
+        self.hold(context, command, data_set)
+        self._wire.write(self._unhold())
+
+    def hold(self, context: Context, command: Command, data_set: bytes = b"") -> None:
+        """Send a message together with the next one, which is soon to come.
+
+        A segment of its own, and waking the peer for it, cost as much as the message.
+        """
         command.has_data_set = bool(data_set)
-        self._layer.send(context.id, command.encode(), data_set)
+        self._held += self._layer.encode(context.id, command.encode(), data_set)
 
     def send_all(self, context: Context, command: Command, data_sets: Iterable[bytes]) -> None:
         """Send one message for each data set, all with the same command set."""
         command.has_data_set = True
         encoded = command.encode()
+        if self._held:
+            self._wire.write(self._unhold())
         self._layer.send_all(context.id, [(encoded, data_set) for data_set in data_sets])
 
     def next_message_id(self) -> int:
@@ -198,33 +209,44 @@ class Association:
         self._message_id = self._message_id % 0xFFFF + 1
         return self._message_id
 
-    def store(
-        self,
-        context: Context,
-        command: Command,
-        file: BinaryIO,
-        offset: int,
-        meanwhile: Callable[[], None],
-    ) -> Command:
-        """Perform a C-STORE with what a file holds from `offset` on; return the response.
-
-        Parameters
-        ----------
-        meanwhile
-            Called several times a second, as long as it takes.
+    def data_set_of(self, context: Context, file: BinaryIO, offset: int) -> DataSet:
+        """Return what a file holds from `offset` on, to be sent on `context`.
 
         Raises
         ------
         Corrupt
-            There is nothing behind `offset`; the association is as good as before.
+            There is nothing.
         """
         descriptor = file.fileno()
         size_bytes = os.fstat(descriptor).st_size - offset
         if size_bytes <= 0:
             raise Corrupt("a stored file ends before its data set")
+        return DataSet(context.id, descriptor, offset, size_bytes)
+
+    def load(self, data_set: DataSet) -> None:
+        """Read the beginning of the data set that is stored next, see `Outflow.load`."""
+        self._outflow.load(data_set)
+
+    def store(
+        self,
+        command: Command,
+        data_set: DataSet,
+        meanwhile: Callable[[], None],
+        when_sent: Callable[[], None],
+    ) -> Command:
+        """Perform a C-STORE; return the response.
+
+        Parameters
+        ----------
+        meanwhile
+            Called several times a second, as long as it takes.
+        when_sent
+            Called once, when nothing is left but to wait for the response.
+        """
         command.has_data_set = True
-        head = self._layer.encode(context.id, command.encode())
-        self._outflow.send(context.id, head, descriptor, offset, size_bytes, meanwhile)
+        head = self._unhold() + self._layer.encode(data_set.context_id, command.encode())
+        self._outflow.send(data_set, head, meanwhile)
+        when_sent()
         return self._await_response(command, meanwhile)
 
     def request(self, context: Context, command: Command) -> Command:
@@ -265,6 +287,10 @@ class Association:
         self._wire.close()
 
     # -- inside ------------------------------------------------------------------------
+
+    def _unhold(self) -> bytearray:
+        held, self._held = self._held, bytearray()
+        return held
 
     def _next_message(self) -> Message:
         pdv = self._layer.next_pdv()

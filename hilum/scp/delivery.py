@@ -13,12 +13,12 @@ import structlog
 
 from hilum.core.errors import PeerUnreachable
 from hilum.core.peer import Peer
-from hilum.scp.association import Association, TimeLimits
+from hilum.scp.association import TimeLimits
 from hilum.scp.command import Command
 from hilum.scp.contexts import MAXIMUM_CONTEXTS, proposals_for
 from hilum.scp.patience import do_nothing, patiently
 from hilum.scp.requestor import associate
-from hilum.scp.send import Originator, Outgoing, read_ahead, send
+from hilum.scp.send import LOOK_AHEAD, Originator, Outgoing, Sender
 from hilum.scp.upper_layer import ProtocolViolation
 from hilum.scp.wire import AssociationLost
 
@@ -59,7 +59,7 @@ class Delivery:
         self._meanwhile = meanwhile
         self._position = 0
         self._kinds: frozenset[tuple[str, str]] = frozenset()
-        self._association: Association | None = None
+        self._sender: Sender | None = None
         self._losses = 0
         self._unreachable: PeerUnreachable | None = None
 
@@ -75,21 +75,18 @@ class Delivery:
         """
         outgoing = self._series[self._position]
         try:
-            association = self._association_for(outgoing)
+            sender = self._sender_for(outgoing)
         finally:
             self._position += 1
-        for following in self._series[self._position : self._position + 1]:
-            read_ahead(following)
         try:
-            response = send(
-                association,
+            response = sender.send(
                 outgoing,
+                self._series[self._position : self._position + LOOK_AHEAD],
                 while_preparing=self._meanwhile,
                 while_sending=self._meanwhile,
-                originator=self._originator,
             )
         except AssociationLost as loss:
-            self._drop(association, loss)
+            self._drop(loss)
             raise
         self._losses = 0
         return response
@@ -105,15 +102,15 @@ class Delivery:
     ) -> None:
         self._release()
 
-    def _association_for(self, outgoing: Outgoing) -> Association:
+    def _sender_for(self, outgoing: Outgoing) -> Sender:
         if self._unreachable is not None:
             raise self._unreachable
-        if self._association is not None and _kind(outgoing) not in self._kinds:
+        if self._sender is not None and _kind(outgoing) not in self._kinds:
             self._release()
-        if self._association is None:
+        if self._sender is None:
             self._kinds = _kinds_for_one_association(self._series[self._position :])
             try:
-                self._association = patiently(
+                association = patiently(
                     partial(
                         associate,
                         self._peer,
@@ -128,18 +125,23 @@ class Delivery:
                 # take as long as the network lets it.
                 self._unreachable = error
                 raise
-        return self._association
+            self._sender = Sender(association, self._originator)
+        return self._sender
 
     def _release(self) -> None:
-        if self._association is not None:
+        if self._sender is not None:
+            self._sender.close()
             # It may take as long as the peer needs to have everything in its index.
-            patiently(self._association.release, self._meanwhile)
-            self._association = None
+            patiently(self._sender.association.release, self._meanwhile)
+            self._sender = None
 
-    def _drop(self, association: Association, loss: AssociationLost) -> None:
+    def _drop(self, loss: AssociationLost) -> None:
         log.warning("association lost", peer=str(self._peer), reason=str(loss))
-        association.abort(loss.reason if isinstance(loss, ProtocolViolation) else None)
-        self._association = None
+        if self._sender is not None:
+            self._sender.close()
+            reason = loss.reason if isinstance(loss, ProtocolViolation) else None
+            self._sender.association.abort(reason)
+            self._sender = None
         self._losses += 1
         if self._losses >= _LOSSES:
             self._unreachable = loss

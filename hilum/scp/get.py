@@ -4,14 +4,14 @@ The requester has to have proposed, and taken the SCP role for, the storage SOP 
 wants to receive; an instance of any other counts as failed.
 """
 
-from itertools import zip_longest
+from contextlib import closing
 
 from hilum.core.errors import HilumError
 from hilum.core.identifier_query import parse_retrieve_identifier
 from hilum.scp import identifier
 from hilum.scp.contexts import GET_MODELS
 from hilum.scp.request import Request
-from hilum.scp.send import read_ahead, send
+from hilum.scp.send import LOOK_AHEAD, Sender
 from hilum.scp.status import SOP_CLASS_NOT_SUPPORTED, Refused
 from hilum.scp.suboperations import SubOperations, outgoing_of
 from hilum.scp.wire import AssociationLost
@@ -28,18 +28,22 @@ def handle(request: Request) -> None:
     request.stored.await_visible(services)
     selected = outgoing_of(request, services.crossing.call(services.retrieve.select(query)))
     operations = SubOperations(request, len(selected))
-    for outgoing, following in zip_longest(selected, selected[1:]):
-        if operations.cancelled:
-            operations.finish_cancelled()
-            return
-        if following is not None:
-            read_ahead(following)
-        try:
-            response = send(association, outgoing, while_preparing=operations.report_if_due)
-            operations.count(outgoing, response)
-        except AssociationLost:
-            raise
-        except HilumError as error:
-            operations.count_failed(outgoing, error)
-        operations.report()
+    with closing(Sender(association)) as sender:
+        for position, outgoing in enumerate(selected, 1):
+            if operations.cancelled:
+                operations.finish_cancelled()
+                return
+            following = selected[position : position + LOOK_AHEAD]
+            try:
+                response = sender.send(
+                    outgoing, following, while_preparing=operations.report_if_due
+                )
+            except AssociationLost:
+                raise
+            except HilumError as error:
+                operations.count_failed(outgoing, error)
+                operations.report()
+            else:
+                operations.count(outgoing, response)
+                operations.report_with_next()
     operations.finish()

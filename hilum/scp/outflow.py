@@ -7,6 +7,7 @@ kernel, and Python is entered once for half a megabyte.
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from hilum.scp.upper_layer import P_DATA_HEAD_BYTES, AbortReason, ProtocolViolation, p_data_head
@@ -18,7 +19,21 @@ _BUFFER_BYTES: Final = 512 * 1024
 _MOST_PARTS: Final = 1024
 #: In front of the data: the command of a C-STORE goes with the first of it, for a segment of
 #: its own costs as much as a hundred kilobytes.
-_HEAD_ROOM_BYTES: Final = 512
+_HEAD_ROOM_BYTES: Final = 1024
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DataSet:
+    """What is to be sent on a presentation context: a part of a regular file.
+
+    Its descriptor stays open until then; its position is neither used nor changed.
+    """
+
+    context_id: int
+    descriptor: int
+    offset: int
+    size_bytes: int
+    """From `offset` on; at least one, for there is no data set without an element."""
 
 
 class Outflow:
@@ -37,26 +52,30 @@ class Outflow:
         self._buffer = memoryview(b"")
         self._fragments: list[memoryview] = []
         self._context_id = 0
+        self._loaded: DataSet | None = None  # the beginning of it is in the buffer
+
+    def load(self, data_set: DataSet) -> None:
+        """Read the beginning of what is sent next, while the peer is busy with what was sent.
+
+        Raises
+        ------
+        ProtocolViolation
+            As for `send`; but no message was begun.
+        """
+        self._make_ready(data_set.context_id)
+        self._loaded = None
+        self._fill(data_set, 0)
+        self._loaded = data_set
 
     def send(
-        self,
-        context_id: int,
-        head: bytes | bytearray,
-        descriptor: int,
-        offset: int,
-        size_bytes: int,
-        meanwhile: Callable[[], None],
+        self, data_set: DataSet, head: bytes | bytearray, meanwhile: Callable[[], None]
     ) -> None:
-        """Send `size_bytes` of a file, from `offset` on, as the data set of a message.
+        """Send the data set of a message.
 
         Parameters
         ----------
         head
             The PDUs that go before it: the command of the message.
-        descriptor
-            Of a regular file; its position is neither used nor changed.
-        size_bytes
-            At least one: there is no data set without an element.
         meanwhile
             Called between writes, and while the peer takes nothing.
 
@@ -68,26 +87,37 @@ class Outflow:
         AssociationLost
             The peer does not take it.
         """
-        self._make_ready(context_id)
+        if self._loaded is not data_set:
+            self.load(data_set)
+        self._loaded = None
         start = self._put_in_front(head)
-        room = len(self._fragments) * self._fragment_bytes
-        end = offset + size_bytes
-        last = 0
-        while offset < end:
-            count = min(end - offset, room)
-            whole, rest = divmod(count, self._fragment_bytes)
-            parts = self._fragments[:whole]
-            if rest:
-                parts.append(self._fragments[whole][:rest])
-            _read_fully(descriptor, parts, offset, count)
-            offset += count
-            stop = _HEAD_ROOM_BYTES + count + len(parts) * P_DATA_HEAD_BYTES
-            last = len(parts) - 1
-            if offset == end:
-                self._put_head(last, len(parts[last]), is_last=True)
+        sent = 0
+        while True:
+            count = min(data_set.size_bytes - sent, self._room)
+            last = (count - 1) // self._fragment_bytes
+            stop = _HEAD_ROOM_BYTES + count + (last + 1) * P_DATA_HEAD_BYTES
+            sent += count
+            if sent == data_set.size_bytes:
+                self._put_head(last, count - last * self._fragment_bytes, is_last=True)
             self._wire.write(self._buffer[start:stop], meanwhile)
+            if sent == data_set.size_bytes:
+                break
             start = _HEAD_ROOM_BYTES
+            self._fill(data_set, sent)
         self._put_head(last, self._fragment_bytes, is_last=False)
+
+    @property
+    def _room(self) -> int:
+        return len(self._fragments) * self._fragment_bytes
+
+    def _fill(self, data_set: DataSet, position: int) -> None:
+        """Read what is sent from `position` on into the fragments."""
+        count = min(data_set.size_bytes - position, self._room)
+        whole, rest = divmod(count, self._fragment_bytes)
+        parts = self._fragments[:whole]
+        if rest:
+            parts.append(self._fragments[whole][:rest])
+        _read_fully(data_set.descriptor, parts, data_set.offset + position, count)
 
     def _make_ready(self, context_id: int) -> None:
         if not self._fragments:  # the first data set: most associations never send one

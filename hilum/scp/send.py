@@ -5,8 +5,8 @@ PDUs of the peer's size. What it does not is rewritten first.
 """
 
 import os
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import BinaryIO, Final
@@ -19,8 +19,12 @@ from hilum.imaging.reader import FileReader
 from hilum.imaging.transcode import can_transcode
 from hilum.scp.association import Association, Context
 from hilum.scp.command import Command, CommandField
+from hilum.scp.outflow import DataSet
 from hilum.scp.patience import do_nothing, patiently
+from hilum.scp.upper_layer import ProtocolViolation
 
+#: As far as `Sender.send` wants to know what comes after an instance.
+LOOK_AHEAD: Final = 2
 _MEDIUM_PRIORITY: Final = 0
 #: Behind this, the system sees that a file is read from front to back.
 _AHEAD_BYTES: Final = 8 * 1024 * 1024
@@ -49,64 +53,132 @@ class Originator:
     message_id: int
 
 
-def send(
-    association: Association,
-    outgoing: Outgoing,
-    *,
-    while_preparing: Callable[[], None] = do_nothing,
-    while_sending: Callable[[], None] = do_nothing,
-    originator: Originator | None = None,
-) -> Command:
-    """Send one instance and return the peer's response, whatever its status.
+class Sender:
+    """Sends instances over one association, one after the other, and looks ahead.
+
+    What follows is opened, and the system begins to read it, while something is sent: a file
+    that was not read lately takes longer to come from the disk than to be sent. The beginning
+    of the very next is in the buffer by the time the peer has answered.
 
     Parameters
     ----------
-    while_preparing
-        Called several times a second while the instance is rewritten.
-    while_sending
-        The same from the first byte to the response. Not for use of `association` itself:
-        a message cannot be put into another one.
-
-    Raises
-    ------
-    Unsupported
-        The peer accepted no context in which this instance could be sent.
-    NotFound, Corrupt
-        The stored file is gone or damaged; the association is as good as before.
-    AssociationLost
-        The association is not.
+    originator
+        Set when the sending is a C-MOVE of somebody else's.
     """
-    context = choose_context(association.contexts.values(), outgoing)
-    if context is None:
-        raise Unsupported(f"no accepted presentation context for {outgoing.sop_class_uid}")
-    command = Command(
-        field=CommandField.C_STORE_RQ,
-        message_id=association.next_message_id(),
-        affected_sop_class_uid=outgoing.sop_class_uid,
-        affected_sop_instance_uid=outgoing.sop_instance_uid,
-        priority=_MEDIUM_PRIORITY,
-    )
-    if originator is not None:
-        command.move_originator_ae_title = originator.ae_title
-        command.move_originator_message_id = originator.message_id
-    as_stored = context.transfer_syntax == outgoing.transfer_syntax_uid
-    if as_stored:
-        with outgoing.open() as file:
-            offset = outgoing.data_set_offset
-            return association.store(context, command, file, offset, while_sending)
-    with patiently(partial(outgoing.rewrite, context.transfer_syntax), while_preparing) as file:
-        offset = read_file_meta(FileReader(file)).data_set_offset
-        return association.store(context, command, file, offset, while_sending)
+
+    def __init__(self, association: Association, originator: Originator | None = None) -> None:
+        self.association = association
+        self._originator = originator
+        self._ahead: list[_Ready] = []
+
+    def close(self) -> None:
+        """Close what was looked ahead for and not sent."""
+        for ready in self._ahead:
+            ready.file.close()
+        self._ahead.clear()
+
+    def send(
+        self,
+        outgoing: Outgoing,
+        following: Sequence[Outgoing] = (),
+        *,
+        while_preparing: Callable[[], None] = do_nothing,
+        while_sending: Callable[[], None] = do_nothing,
+    ) -> Command:
+        """Send one instance and return the peer's response, whatever its status.
+
+        Parameters
+        ----------
+        following
+            What is to be sent after it, `LOOK_AHEAD` instances at most.
+        while_preparing
+            Called several times a second while the instance is rewritten.
+        while_sending
+            The same from the first byte to the response. Not for use of the association itself:
+            a message cannot be put into another one.
+
+        Raises
+        ------
+        Unsupported
+            The peer accepted no context in which this instance could be sent.
+        NotFound, Corrupt
+            The stored file is gone or damaged; the association is as good as before.
+        AssociationLost
+            The association is not.
+        """
+        ready = self._take(outgoing, while_preparing)
+        with ready.file:
+            return self.association.store(
+                self._command(outgoing),
+                ready.data_set,
+                while_sending,
+                partial(self._look_ahead, following),
+            )
+
+    def _command(self, outgoing: Outgoing) -> Command:
+        command = Command(
+            field=CommandField.C_STORE_RQ,
+            message_id=self.association.next_message_id(),
+            affected_sop_class_uid=outgoing.sop_class_uid,
+            affected_sop_instance_uid=outgoing.sop_instance_uid,
+            priority=_MEDIUM_PRIORITY,
+        )
+        if self._originator is not None:
+            command.move_originator_ae_title = self._originator.ae_title
+            command.move_originator_message_id = self._originator.message_id
+        return command
+
+    def _take(self, outgoing: Outgoing, while_preparing: Callable[[], None]) -> "_Ready":
+        """Return `outgoing` as it was looked ahead for, or make it ready now."""
+        if self._ahead and self._ahead[0].outgoing is outgoing:
+            return self._ahead.pop(0)
+        self.close()
+        context = choose_context(self.association.contexts.values(), outgoing)
+        if context is None:
+            raise Unsupported(f"no accepted presentation context for {outgoing.sop_class_uid}")
+        return self._open(outgoing, context, while_preparing)
+
+    def _open(
+        self, outgoing: Outgoing, context: Context, while_preparing: Callable[[], None] = do_nothing
+    ) -> "_Ready":
+        with ExitStack() as unless_ready:
+            if context.transfer_syntax == outgoing.transfer_syntax_uid:
+                file = unless_ready.enter_context(outgoing.open())
+                offset = outgoing.data_set_offset
+            else:
+                rewrite = partial(outgoing.rewrite, context.transfer_syntax)
+                file = unless_ready.enter_context(patiently(rewrite, while_preparing))
+                offset = read_file_meta(FileReader(file)).data_set_offset
+            data_set = self.association.data_set_of(context, file, offset)
+            unless_ready.pop_all()
+        return _Ready(outgoing, file, data_set)
+
+    def _look_ahead(self, following: Sequence[Outgoing]) -> None:
+        """Open what follows and read the beginning of the next.
+
+        What is wrong with any of it is said at its turn.
+        """
+        with suppress(HilumError, OSError):
+            for outgoing in following[len(self._ahead) :]:
+                context = choose_context(self.association.contexts.values(), outgoing)
+                if context is None or context.transfer_syntax != outgoing.transfer_syntax_uid:
+                    break
+                ready = self._open(outgoing, context)
+                self._ahead.append(ready)
+                descriptor = ready.data_set.descriptor
+                os.posix_fadvise(descriptor, 0, _AHEAD_BYTES, os.POSIX_FADV_WILLNEED)
+        if self._ahead:
+            with suppress(ProtocolViolation):
+                self.association.load(self._ahead[0].data_set)
 
 
-def read_ahead(outgoing: Outgoing) -> None:
-    """Have the system begin to read an instance: the one that is sent next.
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """An instance that can be sent as soon as the peer is ready for it."""
 
-    A file that was not read lately takes longer to come from the disk than to be sent.
-    """
-    # What is wrong with it is said at its turn.
-    with suppress(HilumError, OSError), outgoing.open() as file:
-        os.posix_fadvise(file.fileno(), 0, _AHEAD_BYTES, os.POSIX_FADV_WILLNEED)
+    outgoing: Outgoing
+    file: BinaryIO
+    data_set: DataSet
 
 
 def choose_context(contexts: Iterable[Context], outgoing: Outgoing) -> Context | None:

@@ -107,6 +107,15 @@ class SubOperations:
         self._request.respond(self._response(PENDING, with_remaining=True))
         self._last_response = time.monotonic()
 
+    def report_with_next(self) -> None:
+        """Send a pending response together with whatever is sent next on the association.
+
+        Which is the next instance or the final response, or `report_if_due` while there is
+        something to wait for: the time is that of the last response that went out.
+        """
+        association, context = self._request.association, self._request.context
+        association.hold(context, self._response(PENDING, with_remaining=True))
+
     def report_if_due(self) -> None:
         """Send a pending response if the requester has not heard anything for a while.
 

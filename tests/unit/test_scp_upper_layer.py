@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from hilum.scp.association import Association, Context, TimeLimits
 from hilum.scp.command import Command, CommandField
-from hilum.scp.outflow import Outflow
+from hilum.scp.outflow import DataSet, Outflow
 from hilum.scp.upper_layer import PduType, ProtocolViolation, UpperLayer
 from hilum.scp.wire import AssociationLost, ConnectionLost, Silence, Wire
 
@@ -86,7 +86,7 @@ def test_what_is_sent_fits_the_peer_and_comes_together_again(
             with file_of(b"before" + data_set + b"behind") as file:
                 outflow = Outflow(wire, layer.fragment_bytes)
                 head = layer.encode(3, command)
-                outflow.send(3, head, file.fileno(), 6, len(data_set), lambda: None)
+                outflow.send(DataSet(3, file.fileno(), 6, len(data_set)), head, lambda: None)
         else:
             layer.send(3, command, data_set)
         wire.close()
@@ -99,6 +99,42 @@ def test_what_is_sent_fits_the_peer_and_comes_together_again(
     assert controls.count(3) == 1
     assert controls.count(2) == bool(data_set)
     assert all(len(body) % 2 == 0 for _, control, body in sent if not control & 2)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([1, 3]), st.binary(min_size=1, max_size=900), st.booleans()),
+        min_size=1,
+        max_size=5,
+    ),
+    st.integers(8, 300),
+    st.booleans(),
+)
+def test_what_was_read_ahead_is_sent_and_nothing_else(
+    data_sets: list[tuple[int, bytes, bool]], fragment_bytes: int, another_first: bool
+) -> None:
+    with pair() as (wire, theirs):
+        outflow = Outflow(wire, fragment_bytes)
+        for context_id, content, ahead in data_sets:
+            with file_of(content) as file, file_of(b"?" * len(content)) as other:
+                data_set = DataSet(context_id, file.fileno(), 0, len(content))
+                if another_first:
+                    outflow.load(DataSet(1, other.fileno(), 0, len(content)))
+                if ahead:
+                    outflow.load(data_set)
+                outflow.send(data_set, b"", lambda: None)
+        wire.close()
+        sent = fragments(received(theirs))
+    arrived = [b""]
+    for _, control, body in sent:
+        arrived[-1] += body
+        if control & 2:
+            arrived.append(b"")
+    assert arrived == [*[content for _, content, _ in data_sets], b""]
+    assert [context_id for context_id, control, _ in sent if control & 2] == [
+        context_id for context_id, _, _ in data_sets
+    ]
 
 
 @settings(deadline=None)
@@ -173,7 +209,7 @@ def test_readable_sees_what_is_buffered_and_what_is_not() -> None:
 
 def test_file_that_is_shorter_than_its_size_ends_the_association() -> None:
     with pair() as (wire, _), file_of(b"short") as file, pytest.raises(ProtocolViolation):
-        Outflow(wire, 1000).send(1, b"", file.fileno(), 0, 99, lambda: None)
+        Outflow(wire, 1000).send(DataSet(1, file.fileno(), 0, 99), b"", lambda: None)
 
 
 def test_release_collision_is_answered() -> None:
