@@ -215,22 +215,33 @@ class Promotion:
             try:
                 batch = await self._attempt(batch)
                 self._stalled = False
-            except Temporary as error:
-                self._stalled = True
-                log.warning("promotion waits", reason=str(error), backlog=self.backlog)
-                await asyncio.sleep(delay_seconds)
-                delay_seconds = min(2 * delay_seconds, _RETRY_LONGEST_SECONDS)
             except Exception as error:  # noqa: BLE001  # whatever one instance causes must not stop the others
-                if len(batch) == 1:
+                present = await asyncio.to_thread(self._present, batch)
+                if len(present) < len(batch):
+                    batch = present
+                elif isinstance(error, Temporary):
+                    self._stalled = True
+                    log.warning("promotion waits", reason=str(error), backlog=self.backlog)
+                    await asyncio.sleep(delay_seconds)
+                    delay_seconds = min(2 * delay_seconds, _RETRY_LONGEST_SECONDS)
+                elif len(batch) == 1:
                     await asyncio.to_thread(self._give_up, batch[0], error)
                     return
-                for pending in batch:
-                    await self._finish([pending])
-                return
+                else:
+                    for pending in batch:
+                        await self._finish([pending])
+                    return
 
     async def _attempt(self, batch: Sequence[Pending]) -> list[Pending]:
-        """Promote `batch` once; return what has to be tried again."""
-        instances = await asyncio.to_thread(self._read, batch)
+        """Promote `batch` once; return what has to be tried again.
+
+        Handing work to a thread and back wakes two threads up: what touches no disk, as most
+        often with new instances, is done here.
+        """
+        if all(pending.header for pending in batch):
+            instances = self._read(batch)
+        else:
+            instances = await asyncio.to_thread(self._read, batch)
         first: dict[str, tuple[Pending, Instance]] = {}
         again: list[Pending] = []
         for pending, instance in instances:
@@ -240,7 +251,10 @@ class Promotion:
             else:
                 first[public_id] = (pending, instance)
         current = await self._writer.current(list(first))
-        decisions = await asyncio.to_thread(self._decide, list(first.values()), current)
+        if current:
+            decisions = await asyncio.to_thread(self._decide, list(first.values()), current)
+        else:
+            decisions = self._decide(list(first.values()), current)
         writes = [decision.write for decision in decisions if decision.write is not None]
         await asyncio.to_thread(
             self._store.put, [d.pending.entry for d in decisions if d.write is not None]
@@ -248,15 +262,14 @@ class Promotion:
         lost = {id(write) for write in await self._writer.write(writes)}
         done = [decision for decision in decisions if id(decision.write) not in lost]
         again += [decision.pending for decision in decisions if id(decision.write) in lost]
-        await asyncio.to_thread(_release, done)
+        await asyncio.to_thread(_release, [decision.pending.entry for decision in done])
+        for decision in done:
+            decision.pending.outcome.set_result(decision.outcome)
         return again
 
     def _read(self, batch: Sequence[Pending]) -> list[tuple[Pending, Instance]]:
         instances: list[tuple[Pending, Instance]] = []
         for pending in batch:
-            if _was_deleted(pending.entry):
-                self._give_up(pending, NotFound("the file was deleted from the spool"))
-                continue
             header = pending.header
             if header is None:
                 try:
@@ -304,6 +317,16 @@ class Promotion:
         with self._store.open(blob.digest) as stored, entry.path.open("rb") as received:
             return same_data_set(stored, received)
 
+    def _present(self, batch: Sequence[Pending]) -> list[Pending]:
+        """Return those whose files are there, and give up the others."""
+        present = []
+        for pending in batch:
+            if _was_deleted(pending.entry):
+                self._give_up(pending, NotFound("the file was deleted from the spool"))
+            else:
+                present.append(pending)
+        return present
+
     def _give_up(self, pending: Pending, error: Exception) -> None:
         """Take an instance that can never be promoted out of the way, and say so."""
         entry = pending.entry
@@ -328,11 +351,9 @@ def _was_deleted(entry: SpoolEntry) -> bool:
     return not entry.path.exists() and entry.path.parent.exists()
 
 
-def _release(done: Sequence[_Decision]) -> None:
-    for decision in done:
-        entry = decision.pending.entry
+def _release(entries: Sequence[SpoolEntry]) -> None:
+    for entry in entries:
         try:
             entry.remove()
         except Temporary as error:  # replayed at the next start, which changes nothing
             log.warning("spool file not removed", file=str(entry.path), reason=str(error))
-        decision.pending.outcome.set_result(decision.outcome)
