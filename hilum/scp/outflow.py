@@ -13,8 +13,9 @@ from typing import Final
 from hilum.scp.upper_layer import P_DATA_HEAD_BYTES, AbortReason, ProtocolViolation, p_data_head
 from hilum.scp.wire import Wire
 
-#: What is read and written at a time, if the peer's PDUs are smaller.
-_BUFFER_BYTES: Final = 512 * 1024
+#: What is read and written at a time, if the peer's PDUs are smaller: the slice that modalities
+#: send most, 512 x 512 pixels of 16 bits, with all that is in front of them, in PDUs of 128 KB.
+_BUFFER_BYTES: Final = 5 * 128 * 1024 + 64
 #: More parts than these the kernel does not take in one call (IOV_MAX).
 _MOST_PARTS: Final = 1024
 #: In front of the data: the command of a C-STORE goes with the first of it, for a segment of

@@ -70,6 +70,7 @@ class Sender:
         self.association = association
         self._originator = originator
         self._ahead: list[_Ready] = []
+        self._chosen: dict[tuple[str, str], Context | None] = {}
 
     def close(self) -> None:
         """Close what was looked ahead for and not sent."""
@@ -115,6 +116,12 @@ class Sender:
                 partial(self._look_ahead, following),
             )
 
+    def _context_for(self, outgoing: Outgoing) -> Context | None:
+        kind = outgoing.sop_class_uid, outgoing.transfer_syntax_uid
+        if kind not in self._chosen:  # there may be 128 to choose from
+            self._chosen[kind] = choose_context(self.association.contexts.values(), outgoing)
+        return self._chosen[kind]
+
     def _command(self, outgoing: Outgoing) -> Command:
         command = Command(
             field=CommandField.C_STORE_RQ,
@@ -133,7 +140,7 @@ class Sender:
         if self._ahead and self._ahead[0].outgoing is outgoing:
             return self._ahead.pop(0)
         self.close()
-        context = choose_context(self.association.contexts.values(), outgoing)
+        context = self._context_for(outgoing)
         if context is None:
             raise Unsupported(f"no accepted presentation context for {outgoing.sop_class_uid}")
         return self._open(outgoing, context, while_preparing)
@@ -160,7 +167,7 @@ class Sender:
         """
         with suppress(HilumError, OSError):
             for outgoing in following[len(self._ahead) :]:
-                context = choose_context(self.association.contexts.values(), outgoing)
+                context = self._context_for(outgoing)
                 if context is None or context.transfer_syntax != outgoing.transfer_syntax_uid:
                     break
                 ready = self._open(outgoing, context)
