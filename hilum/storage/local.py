@@ -47,52 +47,59 @@ class LocalStore:
     def __init__(self, root: Path) -> None:
         self._root = root
         # Folders whose own names this process knows to last.
-        self._lasting: set[Path] = set()
+        self._lasting: set[str] = set()
         with faults(f"open the store {root}"):
             make_folder(root / _PARTS)
             self._drop_stale_parts()
 
     def put(self, entries: Sequence[SpoolEntry]) -> None:
         """See `Store.put`. Everything is linked first, then synced at once."""
+        root = str(self._root)
         with faults("store a file"):
-            folders: set[Path] = set()
+            folders: set[str] = set()
             for entry in entries:
-                address = self._address(entry.blob.digest)
-                if not self._has_lasting(address.parent):
+                digest = parse_digest(entry.blob.digest)
+                upper = f"{root}/{digest[:2]}"
+                folder = f"{upper}/{digest[2:4]}"
+                self._place(entry, upper, folder)
+                folders.add(folder)
+                if folder not in self._lasting:
                     # Another process may have made it and not have come to the sync.
-                    folders.update((address.parent.parent, self._root))
-                self._place(entry, address)
-                folders.add(address.parent)
+                    folders.update((upper, root))
             self._sync(folders)
             self._lasting |= folders
 
-    def _sync(self, folders: set[Path]) -> None:
+    def _sync(self, folders: set[str]) -> None:
         if len(folders) > _FOLDERS_SYNCED_SINGLY:
             sync_file_system(self._root)
             return
         for folder in sorted(folders, reverse=True):
-            sync_folder(folder)
+            sync_folder(Path(folder))
 
-    def _has_lasting(self, folder: Path) -> bool:
-        """Make `folder` where it is missing; return whether its name is known to last."""
-        for path in (folder.parent, folder):
-            try:
-                path.mkdir()
-            except FileExistsError:
-                continue
-            self._lasting.discard(path)
-        return folder in self._lasting
-
-    def _place(self, entry: SpoolEntry, address: Path) -> None:
-        with suppress(OSError):  # whatever it is, the careful way below meets it again
-            os.link(entry.path, address)
+    def _place(self, entry: SpoolEntry, upper: str, folder: str) -> None:
+        """Give the file of `entry` its address in `folder`, which is in `upper`."""
+        digest = entry.blob.digest
+        try:
+            os.link(entry.path, f"{folder}/{digest}")
+        except FileNotFoundError:  # the folder is: sooner tried than asked for each file
+            self._make_folders(upper, folder)
+        except OSError:
+            pass  # whatever it is, the careful way below meets it again
+        else:
             return
+        address = Path(folder, digest)
         # An address that is taken must hold the file: one torn elsewhere, by a copy or a
         # restored backup, would otherwise pass for stored.
         if _size_or_none(address) == entry.blob.size_bytes:
             return
         part = self._root / _PARTS / secrets.token_hex(8)
         link_or_copy(entry.path, address, part, entry.blob)
+
+    def _make_folders(self, *folders: str) -> None:
+        for folder in folders:
+            with suppress(FileExistsError):
+                Path(folder).mkdir()
+                self._lasting.discard(folder)
 
     def open(self, digest: str) -> BinaryIO:
         """See `Store.open`."""
