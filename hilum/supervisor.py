@@ -1,8 +1,8 @@
 """The supervisor: starts the workers of a node, replaces those that die, drains them all.
 
 Workers are equal, and each is a process of its own (`hilum.worker`). They accept on the
-same two sockets, which they inherit: whoever is free takes the next connection, one that
-waits while a worker dies is taken by another, and a port that is taken is found out once.
+same two sockets, which they inherit: whoever has the fewest associations takes the next, one
+that waits while a worker dies is taken by another, and a port that is taken is found out once.
 What a worker acknowledged and did not finish, another finishes (`hilum.storage.spools`).
 
 No worker outlives the supervisor, however it ends: the kernel sees to that.
