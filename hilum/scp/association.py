@@ -196,13 +196,23 @@ class Association:
         command.has_data_set = bool(data_set)
         self._held += self._layer.encode(context.id, command.encode(), data_set)
 
-    def send_all(self, context: Context, command: Command, data_sets: Iterable[bytes]) -> None:
-        """Send one message for each data set, all with the same command set."""
+    def send_all(
+        self,
+        context: Context,
+        command: Command,
+        data_sets: Iterable[bytes],
+        last: Command | None = None,
+    ) -> None:
+        """Send one message for each data set, all with the same command set, and perhaps a last."""
         command.has_data_set = True
         encoded = command.encode()
         if self._held:
             self._wire.write(self._unhold())
-        self._layer.send_all(context.id, [(encoded, data_set) for data_set in data_sets])
+        messages = [(encoded, data_set) for data_set in data_sets]
+        if last is not None:
+            last.has_data_set = False
+            messages.append((last.encode(), b""))
+        self._layer.send_all(context.id, messages)
 
     def next_message_id(self) -> int:
         """Return a message id for a request of ours (PS3.7 9.1: unique while outstanding)."""

@@ -49,13 +49,13 @@ def handle(request: Request) -> None:
     constant = _constant(keys, query, services.ae_title)
     encoder = identifier.Encoder(transfer_syntax, identifier.character_set_of(keys))
     with closing(services.crossing.batches(services.search.find(query))) as batches:
-        for matches in batches:
+        for batch in batches:
             if request.association.cancelled(request.message_id):
                 request.respond(request.command.response(CANCEL))
                 return
-            replies = [{**constant, **query.select(match.attributes)} for match in matches]
-            request.respond_all(response, map(encoder.encode, replies))
-    request.respond(request.command.response(SUCCESS))
+            replies = [{**constant, **query.select(match.attributes)} for match in batch.values]
+            final = request.command.response(SUCCESS) if batch.is_last else None
+            request.respond_all(response, map(encoder.encode, replies), final)
 
 
 def _constant(keys: Dataset, query: Query, ae_title: str) -> Attributes:

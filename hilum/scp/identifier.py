@@ -70,13 +70,15 @@ def decode(data: bytes, transfer_syntax: str) -> Dataset:
         if transfer_syntax == DeflatedExplicitVRLittleEndian:
             data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, _INFLATED_LIMIT_BYTES)
         # Quiet has a lock around it: not for what pydicom has nothing to say about.
-        with nullcontext() if is_plain(data, transfer_syntax) else quietly():
+        plain = is_plain(data, transfer_syntax)
+        with nullcontext() if plain else quietly():
             dataset = read_dataset(
                 BytesIO(data),
                 is_implicit_VR=transfer_syntax == ImplicitVRLittleEndian,
                 is_little_endian=transfer_syntax != ExplicitVRBigEndian,
             )
-            dataset.decode()
+            if not plain:  # else there is no text that needs it
+                dataset.decode()
             return dataset
     except _DECODING_FAULTS as error:
         raise NotDicom("the identifier cannot be decoded") from error

@@ -75,6 +75,8 @@ class Request:
         """Send a response."""
         self.association.send(self.context, response, identifier)
 
-    def respond_all(self, response: Command, identifiers: Iterable[bytes]) -> None:
-        """Send the same response once with each identifier."""
-        self.association.send_all(self.context, response, identifiers)
+    def respond_all(
+        self, response: Command, identifiers: Iterable[bytes], final: Command | None = None
+    ) -> None:
+        """Send the same response once with each identifier, and the final one if it is known."""
+        self.association.send_all(self.context, response, identifiers, final)

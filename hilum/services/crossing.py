@@ -7,19 +7,31 @@ is never blocked, and a thread never touches what belongs to the loop.
 
 import asyncio
 import concurrent.futures
-import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator
-from contextlib import closing
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import Any, Generic, TypeVar
 
 from hilum.core.errors import Temporary
 
 T = TypeVar("T")
 
-#: Values fetched per crossing: a hand-over costs some 50 µs, a value much less.
+#: Values handed over at once: a hand-over costs some 50 µs, a value much less.
 _BATCH_SIZE = 100
-#: A batch is handed over after that time, with what there is.
+#: A batch is handed over after that time, with what there is; the first one sooner, but
+#: not before it can be known whether it is the only one.
 _BATCH_SECONDS = 0.05
+_FIRST_SECONDS = 0.005
+
+
+@dataclass(frozen=True, slots=True)
+class Batch(Generic[T]):
+    """What an iterator has yielded meanwhile."""
+
+    values: list[T]
+    is_last: bool = False
+    error: BaseException | None = None
+    """What ended the iterator, and its values do not count."""
 
 
 class Crossing:
@@ -51,29 +63,35 @@ class Crossing:
         except concurrent.futures.CancelledError as error:
             raise Temporary("the node is stopping") from error
 
-    def iterate(self, values: AsyncIterator[T]) -> Generator[T, None, None]:
-        """Iterate `values` from another thread, see `batches`."""
-        with closing(self.batches(values)) as batches:
-            for batch in batches:
-                yield from batch
+    def batches(self, values: AsyncIterator[T]) -> Generator[Batch[T], None, None]:
+        """Iterate `values` from another thread, several at a time; the last batch says so.
 
-    def batches(self, values: AsyncIterator[T]) -> Generator[list[T], None, None]:
-        """Iterate `values` from another thread, several at a time.
+        No value waits long for others to keep it company, the first least of all. Leaving the
+        loop early closes `values` too.
 
-        The first comes alone, and no value waits long for others to keep it company.
-        Leaving the loop early closes `values` too.
+        Raises
+        ------
+        Temporary
+            The loop has stopped.
         """
-        size = 1
+        relay = _Relay(values)
+        self.post(relay.start)
+        batch = None
         try:
-            while True:
-                batch, is_last = self.call(_take(values, size))
-                if batch:
-                    yield batch
-                if is_last:
-                    return
-                size = _BATCH_SIZE
+            while batch is None or not batch.is_last:
+                batch = relay.arrived.get()
+                if batch.error is not None:
+                    if isinstance(batch.error, asyncio.CancelledError):
+                        raise Temporary("the node is stopping") from batch.error
+                    raise batch.error
+                yield batch
+                if not batch.is_last:
+                    self.post(relay.go_on)
         finally:
-            self.call(_close(values))
+            if batch is None or not batch.is_last:
+                self.post(relay.stop)
+                while not relay.arrived.get().is_last:
+                    pass
 
     def post(self, function: Callable[..., object], *arguments: object) -> None:
         """Have the loop call `function` soon, without waiting for it.
@@ -89,16 +107,67 @@ class Crossing:
             raise Temporary("the node is stopping") from error
 
 
-async def _take(values: AsyncIterator[T], size: int) -> tuple[list[T], bool]:
-    """Return up to `size` values, and whether there are no more."""
-    batch: list[T] = []
-    until = time.monotonic() + _BATCH_SECONDS
-    while len(batch) < size and not (batch and time.monotonic() > until):
+class _Relay(Generic[T]):
+    """Carries values from an iterator on the loop to one thread.
+
+    Everything but `arrived` belongs to the loop. It runs ahead of the thread by one batch.
+    """
+
+    def __init__(self, values: AsyncIterator[T]) -> None:
+        self.arrived: SimpleQueue[Batch[T]] = SimpleQueue()
+        self._values = values
+        self._ready: list[T] = []
+        self._patience_seconds = _FIRST_SECONDS
+        self._on_the_way = 0
+        self._room = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to read."""
+        self._task = asyncio.create_task(self._read())
+        self._task.add_done_callback(self._end)
+
+    def go_on(self) -> None:
+        """Take note that the thread is done with a batch."""
+        self._on_the_way -= 1
+        self._room.set()
+
+    def stop(self) -> None:
+        """Read no further; what was read and not taken is forgotten."""
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _read(self) -> None:
+        loop = asyncio.get_running_loop()
+        timer: asyncio.TimerHandle | None = None
         try:
-            batch.append(await anext(values))
-        except StopAsyncIteration:
-            return batch, True
-    return batch, False
+            async for value in self._values:
+                self._ready.append(value)
+                if len(self._ready) >= _BATCH_SIZE:
+                    self._hand_over()
+                elif len(self._ready) == 1:
+                    if timer is not None:
+                        timer.cancel()
+                    timer = loop.call_later(self._patience_seconds, self._hand_over)
+                while self._on_the_way > 1:
+                    self._room.clear()
+                    await self._room.wait()
+        finally:
+            if timer is not None:
+                timer.cancel()
+            await _close(self._values)
+
+    def _hand_over(self) -> None:
+        if self._ready:
+            self.arrived.put(Batch(self._ready))
+            self._ready = []
+            self._on_the_way += 1
+            self._patience_seconds = _BATCH_SECONDS
+
+    def _end(self, task: asyncio.Task[None]) -> None:
+        # Not in `_read`: a task that is cancelled early does not even begin.
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        self.arrived.put(Batch(self._ready, is_last=True, error=error))
 
 
 async def _close(values: AsyncIterator[T]) -> None:
