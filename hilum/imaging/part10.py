@@ -2,6 +2,7 @@
 
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from hilum.core.errors import NotDicom
@@ -26,6 +27,7 @@ IMPLEMENTATION_VERSION_NAME: Final = "HILUM"
 
 PREAMBLE_BYTES: Final = 128
 _PREFIX: Final = b"DICM"
+_PREAMBLE: Final = bytes(PREAMBLE_BYTES) + _PREFIX
 _META_LIMIT_BYTES: Final = 1 << 20
 
 
@@ -45,18 +47,26 @@ def file_meta(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: st
     ----------
     PS3.10 7.1
     """
-    elements = b"".join(
-        (
-            _element(0x0001, b"OB", b"\0\1"),
-            _element(0x0002, b"UI", _uid(sop_class_uid)),
-            _element(0x0003, b"UI", _uid(sop_instance_uid)),
-            _element(0x0010, b"UI", _uid(transfer_syntax_uid)),
-            _element(0x0012, b"UI", _uid(IMPLEMENTATION_CLASS_UID)),
-            _element(0x0013, b"SH", _padded(IMPLEMENTATION_VERSION_NAME.encode(), b" ")),
-        )
+    before, behind = _around_instance_uid(sop_class_uid, transfer_syntax_uid)
+    instance = _element(0x0003, b"UI", _uid(sop_instance_uid))
+    size_bytes = len(before) + len(instance) + len(behind)
+    group_length = _element(0x0000, b"UL", struct.pack("<I", size_bytes))
+    return b"".join((_PREAMBLE, group_length, before, instance, behind))
+
+
+@lru_cache(maxsize=64)
+def _around_instance_uid(sop_class_uid: str, transfer_syntax_uid: str) -> tuple[bytes, bytes]:
+    """Return what stands before and behind the one element that differs between instances."""
+    before = (
+        _element(0x0001, b"OB", b"\0\1"),
+        _element(0x0002, b"UI", _uid(sop_class_uid)),
     )
-    group_length = _element(0x0000, b"UL", struct.pack("<I", len(elements)))
-    return bytes(PREAMBLE_BYTES) + _PREFIX + group_length + elements
+    behind = (
+        _element(0x0010, b"UI", _uid(transfer_syntax_uid)),
+        _element(0x0012, b"UI", _uid(IMPLEMENTATION_CLASS_UID)),
+        _element(0x0013, b"SH", _padded(IMPLEMENTATION_VERSION_NAME.encode(), b" ")),
+    )
+    return b"".join(before), b"".join(behind)
 
 
 def _element(number: int, vr: bytes, value: bytes) -> bytes:

@@ -5,7 +5,6 @@ has a codec of its own rather than a data set object.
 """
 
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Final
@@ -33,6 +32,7 @@ RESPONSE_BIT: Final = 0x8000
 _NO_DATA_SET: Final = 0x0101
 _DATA_SET: Final = 0x0001
 _ELEMENT: Final = struct.Struct("<HHL")
+_US: Final = struct.Struct("<H")
 
 # Element number in group 0000 and VR of every field of `Command`.
 _ELEMENTS: Final = {
@@ -118,32 +118,27 @@ def decode(data: bytes) -> Command:
         It is cut short, has no command field, or a number of the wrong size.
     """
     values: dict[str, Any] = {}
-    for element, raw in _elements(data):
+    offset, end = 0, len(data)
+    while offset < end:
+        if offset + _ELEMENT.size > end:
+            raise Invalid("a command set ends inside an element")
+        group, element, length = _ELEMENT.unpack_from(data, offset)
+        start = offset + _ELEMENT.size
+        offset = start + length
+        if group or offset > end:
+            raise Invalid("a command set with an element that does not belong in it")
         known = _ELEMENTS.get(element)
-        if known is not None and raw:
+        if known is not None and length:
             name, vr = known
-            values[name] = _decode_value(vr, raw)
+            values[name] = _decode_value(vr, data[start:offset])
     if "field" not in values:
         raise Invalid("a command set without a command field")
     return Command(**values)
 
 
-def _elements(data: bytes) -> Iterator[tuple[int, bytes]]:
-    offset = 0
-    while offset < len(data):
-        if offset + _ELEMENT.size > len(data):
-            raise Invalid("a command set ends inside an element")
-        group, element, length = _ELEMENT.unpack_from(data, offset)
-        offset += _ELEMENT.size
-        if group or length > len(data) - offset:
-            raise Invalid("a command set with an element that does not belong in it")
-        yield element, data[offset : offset + length]
-        offset += length
-
-
 def _encode_value(vr: str, value: Any) -> bytes:
     if vr == "US":
-        return struct.pack("<H", value)
+        return _US.pack(value)
     if vr == "AT":
         return struct.pack("<HH", value >> 16, value & 0xFFFF)
     text: bytes = value.encode("ascii", "replace")

@@ -7,9 +7,8 @@ data value may be cut anywhere, so nothing is assembled that need not be.
 
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from hilum.scp.wire import AssociationLost, Wire
 
@@ -53,8 +52,7 @@ class ProtocolViolation(AssociationLost):
         self.reason = reason
 
 
-@dataclass(frozen=True, slots=True)
-class Pdv:
+class Pdv(NamedTuple):
     """The head of a presentation data value; its bytes follow (PS3.8 9.3.5.1, Annex E)."""
 
     context_id: int
@@ -79,7 +77,7 @@ _LARGEST_PDU_BYTES: Final = 256 * 1024
 
 def read_pdu_header(wire: Wire) -> tuple[int, int]:
     """Return type and length in bytes of the PDU that begins here (PS3.8 9.3.1)."""
-    pdu_type, length = _PDU_HEADER.unpack(wire.read(_PDU_HEADER.size))
+    pdu_type, length = wire.unpack(_PDU_HEADER)
     return pdu_type, length
 
 
@@ -125,7 +123,7 @@ class UpperLayer:
                 self._end(pdu_type, length)
         if self._pdu_left < _PDV_HEADER.size:
             raise ProtocolViolation("a PDU ends inside the head of a presentation data value")
-        length, context_id, control = _PDV_HEADER.unpack(self.wire.read(_PDV_HEADER.size))
+        length, context_id, control = self.wire.unpack(_PDV_HEADER)
         if length < 2 or length + 4 > self._pdu_left:
             raise ProtocolViolation("a presentation data value does not fit its PDU")
         self._pdu_left -= length + 4

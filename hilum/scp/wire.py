@@ -11,7 +11,7 @@ import struct
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 from hilum.core.errors import PeerUnreachable
 
@@ -89,6 +89,20 @@ class Wire:
         except (OSError, ValueError) as error:
             raise ConnectionLost(f"connection lost: {error}") from error
 
+    def unpack(self, layout: struct.Struct) -> tuple[Any, ...]:
+        """Return the fields of the next bytes: a header.
+
+        Raises
+        ------
+        ConnectionLost, Silence
+            They did not come.
+        """
+        start, end = self._start, self._start + layout.size
+        if end > self._end:  # cut by the buffer's end, or still to come
+            return layout.unpack(self.read(layout.size))
+        self._start = end
+        return layout.unpack_from(self._view, start)
+
     def read(self, size: int) -> bytes:
         """Return exactly `size` bytes.
 
@@ -97,10 +111,6 @@ class Wire:
         ConnectionLost, Silence
             They did not come.
         """
-        if self._end - self._start >= size:  # the common case: a header inside the buffer
-            data = bytes(self._view[self._start : self._start + size])
-            self._start += size
-            return data
         parts = bytearray()
         while len(parts) < size:
             parts += self.read_some(size - len(parts))
