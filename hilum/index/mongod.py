@@ -35,16 +35,18 @@ _GLANCE_SECONDS: Final = 0.02
 _SHORTEST_PAUSE_SECONDS: Final = 0.2
 _LONGEST_PAUSE_SECONDS: Final = 10.0
 
-#: Little memory, no diagnostic data, small journal files: it shares the machine.
+#: No diagnostic data, small journal files: it shares the machine.
 _OPTIONS: Final = (
-    "--wiredTigerCacheSizeGB",
-    "0.25",
     "--quiet",
     "--setParameter",
     "diagnosticDataCollectionEnabled=false",
     "--wiredTigerEngineConfigString",
     "log=(file_max=16MB,prealloc=false)",
 )
+# Room for the indexes over a million instances (0.7 GB), which each new one touches at random;
+# a small index takes no more than it needs. Less where that would be much of the machine.
+_CACHE_GIB: Final = (0.25, 1.0)
+_CACHE_SHARE: Final = 1 / 16
 
 
 def find_mongod() -> Path:
@@ -244,6 +246,8 @@ class EmbeddedMongod:
                 "--bind_ip",
                 str(socket),
                 *_OPTIONS,
+                "--wiredTigerCacheSizeGB",
+                f"{_cache_gib():.2f}",
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -305,3 +309,9 @@ async def _end(process: asyncio.subprocess.Process) -> None:
         with suppress(TimeoutError):
             await asyncio.wait_for(process.wait(), _STOP_SECONDS)
             return
+
+
+def _cache_gib() -> float:
+    memory_gib = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+    least, most = _CACHE_GIB
+    return min(max(memory_gib * _CACHE_SHARE, least), most)
