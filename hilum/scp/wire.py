@@ -160,16 +160,20 @@ class Wire:
             raise ConnectionLost(f"connection lost: {error.strerror or error}") from error
 
     def _write_patiently(self, data: memoryview, meanwhile: Callable[[], None]) -> None:
-        poll = select.poll()
-        poll.register(self._socket, select.POLLOUT)
+        poll: select.poll | None = None
         progress = time.monotonic()
         while data:
-            if poll.poll(TICK_SECONDS * 1000):
-                with suppress(BlockingIOError):  # it has room, but the kernel is short of memory
-                    data = data[self._socket.send(data, socket.MSG_DONTWAIT) :]
-                    progress = time.monotonic()
-            if self._timeout_seconds and time.monotonic() - progress > self._timeout_seconds:
-                raise BlockingIOError
+            try:
+                data = data[self._socket.send(data, socket.MSG_DONTWAIT) :]
+                progress = time.monotonic()
+            except BlockingIOError:
+                # Only now: mostly there is room, and nobody has to ask for it.
+                if poll is None:
+                    poll = select.poll()
+                    poll.register(self._socket, select.POLLOUT)
+                poll.poll(TICK_SECONDS * 1000)
+                if self._timeout_seconds and time.monotonic() - progress > self._timeout_seconds:
+                    raise
             meanwhile()
 
     def interrupt(self) -> None:
