@@ -11,6 +11,7 @@ import numpy as np
 
 from hilum.core.errors import Invalid, Unsupported
 from hilum.core.levels import tag_of
+from hilum.imaging.aspect import ASPECT_TAGS, pixel_aspect
 from hilum.imaging.elements import Elements, Encoding, read_elements
 from hilum.imaging.encoding import EXPLICIT_VR_BIG_ENDIAN, LENGTH_BYTES
 from hilum.imaging.frames import frame_size_bits
@@ -50,6 +51,8 @@ class ImageDescription:
     """Red, green and blue of PALETTE COLOR."""
     is_label_map: bool = False
     """Values name segments (PS3.3 C.8.20.2): their magnitude has no meaning."""
+    pixel_aspect: float = 1.0
+    """Height of a pixel divided by its width."""
 
     @property
     def dtype(self) -> np.dtype[np.generic]:
@@ -135,6 +138,7 @@ _ENTRIES = _tags(*(f"{colour}PaletteColorLookupTableData" for colour in _COLOURS
 _SEGMENTS = _tags(*(f"Segmented{colour}PaletteColorLookupTableData" for colour in _COLOURS))
 
 _WANTED: Final = GREY_TAGS.union(
+    ASPECT_TAGS,
     (_SAMPLES, _PHOTOMETRIC, _PLANAR, _ROWS, _COLUMNS),
     (_ALLOCATED, _STORED, _HIGH_BIT, _REPRESENTATION),
     (_PADDING, _PADDING_LIMIT, _SEGMENTATION_TYPE),
@@ -181,6 +185,7 @@ class _Describer:
             padding=self._padding(),
             palette=self._palette() if photometric == "PALETTE COLOR" else None,
             is_label_map=self._header.text(_SEGMENTATION_TYPE) == "LABELMAP",
+            pixel_aspect=pixel_aspect(self._header),
         )
 
     def _pixel_element(self) -> tuple[int, str]:

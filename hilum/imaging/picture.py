@@ -1,4 +1,4 @@
-"""A frame of a file as a PNG: the one way there, in the node or in a helper process."""
+"""A frame of a file as a picture: the one way there, in the node or in a helper process."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -8,10 +8,12 @@ from hilum.core.errors import NotFound, Unsupported
 from hilum.core.instance import PixelData
 from hilum.imaging.decode import NATIVE, decode_frame, decoded_photometric_interpretation
 from hilum.imaging.description import ImageDescription, describe
+from hilum.imaging.formats import encode
 from hilum.imaging.frames import read_frame, read_head
-from hilum.imaging.png import encode_png
 from hilum.imaging.reader import open_reader
-from hilum.imaging.render import Rendering, render
+from hilum.imaging.render import render
+from hilum.imaging.rendering import Rendering
+from hilum.imaging.values import encode_values
 
 #: Descriptions kept: whoever scrolls through a series comes back to its files.
 _DESCRIPTIONS: Final = 256
@@ -33,7 +35,7 @@ def draw(
     frame_index: int,
     rendering: Rendering,
 ) -> bytes:
-    """Return one frame of a file as a PNG, 8 bits a channel, grey or RGB.
+    """Return one frame of a file as a picture, 8 bits a channel, grey or RGB.
 
     Parameters
     ----------
@@ -68,7 +70,10 @@ def draw(
         raise NotFound(f"there is no file {path.name}") from error
     pixels = decode_frame(description, frame, transfer_syntax_uid)
     photometric = decoded_photometric_interpretation(description, frame, transfer_syntax_uid)
-    return encode_png(render(description, pixels, frame_index, rendering, photometric))
+    if rendering.values is not None:
+        return encode_values(description, pixels, frame_index, photometric)
+    picture = render(description, pixels, frame_index, rendering, photometric)
+    return encode(picture, rendering.format, rendering.quality)
 
 
 @lru_cache(maxsize=_DESCRIPTIONS)

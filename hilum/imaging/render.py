@@ -4,58 +4,28 @@ The order is the standard's: modality LUT, VOI LUT, then the inversion of MONOCH
 (PS3.3 C.11.1, C.11.2, C.7.6.3.1.2); colour goes through none of these.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from hilum.core.errors import Invalid, Unsupported
 from hilum.imaging.description import ImageDescription
-from hilum.imaging.grey import FUNCTIONS, Function, GreyTransform, Rescale, Voi, Window
+from hilum.imaging.grey import GreyTransform, Rescale, Voi, Window
 from hilum.imaging.lut import LookupTable
+from hilum.imaging.rendering import Rendering, Unfulfillable
+from hilum.imaging.viewport import fitted, reduced
 from hilum.imaging.window import modality_values, to_grey8
+
+__all__ = ["Rendering", "render"]
 
 # What Cr adds to red, Cb to blue and both to green (ITU-R BT.601, PS3.3 C.7.6.3.1.2), as
 # fractions of integers: some sums are exact halves, which binary fractions would miss.
 _RED_CR: Final = (1402, 1000)
 _BLUE_CB: Final = (1772, 1000)
 _GREEN_CB_CR: Final = (-114 * 1772, -299 * 1402, 587 * 1000)
-
-
-@dataclass(frozen=True, slots=True)
-class Rendering:
-    """How a client wants to see a frame; what is not said is the file's own choice.
-
-    Raises
-    ------
-    Invalid
-        At creation: only one of `center` and `width` is given, the width is below 1 for
-        LINEAR or not positive, or `size` or `window_index` is out of range.
-    """
-
-    center: float | None = None
-    width: float | None = None
-    function: Function | None = None
-    invert: bool = False
-    size: int | None = None
-    """Longest side in pixels, at most; a smaller picture is not enlarged."""
-    window_index: int = 0
-    """Which of the file's windows to use, from 0."""
-
-    def __post_init__(self) -> None:
-        if self.function is not None and self.function not in FUNCTIONS:
-            raise Invalid(f"unknown VOI LUT function {self.function!r}")
-        if (self.center is None) != (self.width is None):
-            raise Invalid("window center and width go together")
-        if self.center is not None and self.width is not None:
-            Window(self.center, self.width, self.function or "SIGMOID")
-        if self.size is not None and not 1 <= self.size <= 65535:
-            raise Invalid(f"size must be between 1 and 65535, not {self.size}")
-        if self.window_index < 0:
-            raise Invalid(f"there is no window {self.window_index}")
 
 
 def render(
@@ -83,8 +53,9 @@ def render(
 
     Raises
     ------
-    Invalid
-        The window asked for is not there, or impossible with the file's VOI LUT function.
+    Unfulfillable
+        The window or region asked for is not there, or the window is impossible with the
+        file's VOI LUT function.
     Unsupported
         The photometric interpretation is not one this node draws.
     """
@@ -98,7 +69,9 @@ def render(
         picture = _colour(description, pixels, photometric)
         if rendering.invert:
             picture = 255 - picture
-    return picture if rendering.size is None else _reduced(picture, rendering.size)
+    if rendering.viewport is not None:
+        picture = fitted(picture, rendering.viewport, description.pixel_aspect)
+    return picture if rendering.size is None else reduced(picture, rendering.size)
 
 
 def _voi(
@@ -110,10 +83,15 @@ def _voi(
     """Return what is asked for, else the file's window, its LUT, or the frame's own range."""
     if rendering.center is not None and rendering.width is not None:
         function = rendering.function or transform.function
-        return Window(rendering.center, rendering.width, function)
+        try:
+            return Window(rendering.center, rendering.width, function)
+        except Invalid as error:
+            raise Unfulfillable(str(error)) from error
     choices: tuple[Voi, ...] = transform.windows or transform.voi_luts
     if rendering.window_index >= max(len(choices), 1):
-        raise Invalid(f"there is no window {rendering.window_index}; there are {len(choices)}")
+        raise Unfulfillable(
+            f"there is no window {rendering.window_index}; there are {len(choices)}"
+        )
     if choices:
         chosen = choices[rendering.window_index]
         if rendering.function is not None and isinstance(chosen, Window):
@@ -226,15 +204,3 @@ def _through_palette(pixels: NDArray[Any], palette: tuple[LookupTable, ...]) -> 
         raise Unsupported("PALETTE COLOR of more than 16 bits")
     table = _palette_table(palette, pixels.dtype.str)
     return table.take(pixels.view(f"u{pixels.dtype.itemsize}"), axis=0)
-
-
-def _reduced(picture: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """Return the picture with its longest side no longer than `size` pixels."""
-    rows, columns = picture.shape[:2]
-    longest = max(rows, columns)
-    if longest <= size:
-        return picture
-    target = (max(1, round(columns * size / longest)), max(1, round(rows * size / longest)))
-    # reducing_gap: whole-number reduction first, which halves the work and is as good.
-    reduced = Image.fromarray(picture).resize(target, Image.Resampling.BICUBIC, reducing_gap=2.0)
-    return np.asarray(reduced)

@@ -1,0 +1,52 @@
+"""Samples as they are stored, in a 16-bit PNG: for programs that measure, not for the eye."""
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hilum.core.errors import Unsupported
+from hilum.imaging.description import ImageDescription
+from hilum.imaging.grey import Rescale
+from hilum.imaging.png import encode_png
+
+#: A PNG knows no negative samples: -32768 is written as 0.
+_SIGNED_OFFSET: Final = 32768
+
+
+def encode_values(
+    description: ImageDescription, pixels: NDArray[Any], frame_index: int, photometric: str
+) -> bytes:
+    """Return a decoded frame as a 16-bit PNG of its stored values.
+
+    Parameters
+    ----------
+    pixels
+        ``(rows, columns)`` or ``(rows, columns, 3)``, from `decode_frame`.
+    frame_index
+        From 0; chooses among the per-frame transforms.
+    photometric
+        Of `pixels`, from `decoded_photometric_interpretation`.
+
+    Returns
+    -------
+    bytes
+        A PNG with text chunks: ``Value Offset``, which added to a sample gives the stored
+        value; ``Photometric Interpretation``; and, unless the modality LUT is a table,
+        ``Rescale Slope`` and ``Rescale Intercept``, which turn stored into modality values.
+
+    Raises
+    ------
+    Unsupported
+        Samples are wider than 16 bits, or floating-point.
+    """
+    if pixels.dtype.kind == "f" or pixels.dtype.itemsize > 2:
+        raise Unsupported(f"a PNG has no room for samples of type {pixels.dtype}")
+    offset = _SIGNED_OFFSET if pixels.dtype.kind == "i" else 0
+    samples = (pixels.astype(np.int32) + offset).astype(np.uint16)
+    text = {"Value Offset": str(-offset), "Photometric Interpretation": photometric}
+    modality = description.transform(frame_index).modality
+    if isinstance(modality, Rescale):
+        text["Rescale Slope"] = repr(modality.slope)
+        text["Rescale Intercept"] = repr(modality.intercept)
+    return encode_png(samples, text)
