@@ -24,6 +24,7 @@ from hilum.http.metrics import Metrics
 from hilum.http.server import HttpServer
 from hilum.imaging.workers import DecodeWorkers
 from hilum.index.catalogue import Catalogue
+from hilum.index.changes import Changes
 from hilum.index.database import Database
 from hilum.index.writer import Writer
 from hilum.lifetime import background
@@ -96,10 +97,17 @@ async def running(settings: Settings) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def open_core(settings: Settings) -> AsyncIterator[Core]:
+async def open_core(settings: Settings, changes: Changes | None = None) -> AsyncIterator[Core]:
     """Open the store and the index; on leaving, finish what is pending and close them.
 
     Needs a data folder that is held, and settings that name a MongoDB.
+
+    Parameters
+    ----------
+    settings
+        What to open.
+    changes
+        What the workers tell each other, if this is one of several.
 
     Raises
     ------
@@ -116,7 +124,9 @@ async def open_core(settings: Settings) -> AsyncIterator[Core]:
         quarantine = Quarantine(settings.data_dir / "quarantine")
 
         assert settings.mongodb.uri is not None
-        database = Database.connect(settings.mongodb.uri, settings.mongodb.database)
+        database = Database.connect(
+            settings.mongodb.uri, settings.mongodb.database, changes=changes or Changes()
+        )
         stack.callback(database.close)
         schema = asyncio.create_task(_ensure_schema(database))
         await stack.enter_async_context(background(schema))
@@ -164,6 +174,7 @@ async def serving(
     listeners: Listeners,
     colleagues: Colleagues | None = None,
     shares: tuple[Shares, int] | None = None,
+    changes: Changes | None = None,
 ) -> AsyncIterator[None]:
     """Serve both edges; on leaving, drain and close them.
 
@@ -177,6 +188,8 @@ async def serving(
         The other workers, if this is one of several.
     shares
         How many connections each of them has, and the place of this one.
+    changes
+        Where they mark the studies they have written to.
 
     Raises
     ------
@@ -184,7 +197,7 @@ async def serving(
         See `open_core`.
     """
     async with AsyncExitStack() as stack:
-        core = await stack.enter_async_context(open_core(settings))
+        core = await stack.enter_async_context(open_core(settings, changes))
         dicom = _dicom_server(settings, core, listeners, shares)
         services = _http_services(settings, core, dicom, colleagues)
         http = HttpServer(make_app(services), listeners.http)
@@ -250,6 +263,8 @@ def _http_services(
             "workers": settings.workers,
             "version": __version__,
         },
+        cors_origins=settings.http.cors_origins,
+        trusted_proxies=settings.http.trusted_proxies,
     )
     metrics = services.metrics
     metrics.gauge("hilum_dicom_associations", "Open DICOM associations", lambda: dicom.associations)

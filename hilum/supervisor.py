@@ -24,6 +24,7 @@ from pydantic import BaseModel
 
 from hilum.config.settings import Settings
 from hilum.core.errors import Invalid, Temporary
+from hilum.index import changes
 from hilum.lifetime import background
 from hilum.premises import Listeners
 from hilum.scp.shares import Shares
@@ -50,6 +51,8 @@ class Orders(BaseModel):
     http_descriptor: int
     shares_descriptor: int
     """Memory that says how many connections each worker has (`hilum.scp.shares`)."""
+    changes_descriptor: int
+    """Memory in which they mark the studies they have written to (`hilum.index.changes`)."""
     supervisor: int
     """Process id."""
 
@@ -76,6 +79,7 @@ async def supervising(settings: Settings, listeners: Listeners) -> AsyncIterator
     """
     channel = f"hilum-{os.getpid()}-{secrets.token_hex(8)}"
     shares = Shares(settings.workers)
+    marks = changes.shared_memory()
     workers = [
         _Worker(
             Orders(
@@ -85,6 +89,7 @@ async def supervising(settings: Settings, listeners: Listeners) -> AsyncIterator
                 dicom_descriptor=listeners.dicom.fileno(),
                 http_descriptor=listeners.http.fileno(),
                 shares_descriptor=shares.descriptor,
+                changes_descriptor=marks,
                 supervisor=os.getpid(),
             ),
             shares,
@@ -101,6 +106,7 @@ async def supervising(settings: Settings, listeners: Listeners) -> AsyncIterator
             listeners.http.close()
             await asyncio.gather(*(worker.stop() for worker in workers))
             shares.close()
+            os.close(marks)
 
 
 async def _keep(workers: "list[_Worker]") -> None:
@@ -177,6 +183,7 @@ class _Worker:
                     orders.dicom_descriptor,
                     orders.http_descriptor,
                     orders.shares_descriptor,
+                    orders.changes_descriptor,
                 ),
                 # A Ctrl-C in the terminal is for the supervisor, which drains its workers. A
                 # group and no session: Linux may schedule each session as one task, and

@@ -15,6 +15,7 @@ from typing import Final
 from hilum.config import logging
 from hilum.core.errors import HilumError, Invalid
 from hilum.http.colleagues import Colleagues
+from hilum.index.changes import Changes
 from hilum.lifetime import run_until_told
 from hilum.node import serving
 from hilum.premises import Listeners
@@ -40,11 +41,12 @@ def main() -> None:
         http=socket.socket(fileno=orders.http_descriptor),
     )
     shares = Shares(settings.workers, orders.shares_descriptor)
+    changes = Changes(orders.changes_descriptor)
     colleagues = Colleagues(orders.channel, orders.number, settings.workers)
     try:
         asyncio.run(
             run_until_told(
-                serving(settings, listeners, colleagues, (shares, orders.number)),
+                serving(settings, listeners, colleagues, (shares, orders.number), changes),
                 when_ready=lambda: report(Report()),
             )
         )

@@ -8,6 +8,7 @@ from pymongo.errors import PyMongoError
 from hilum.core.errors import Invalid
 from hilum.core.levels import Level
 from hilum.index import schema
+from hilum.index.changes import Changes
 from hilum.index.faults import translated
 
 if TYPE_CHECKING:
@@ -34,9 +35,19 @@ class Database:
         Name of the database.
     timeout_seconds
         For one operation, finding and reaching a server included.
+    changes
+        Shared by all who write to it. Without it what was read is never taken as true for
+        long enough to be of use a second time.
     """
 
-    def __init__(self, uri: str, name: str = "hilum", *, timeout_seconds: float = 10.0) -> None:
+    def __init__(
+        self,
+        uri: str,
+        name: str = "hilum",
+        *,
+        timeout_seconds: float = 10.0,
+        changes: Changes | None = None,
+    ) -> None:
         milliseconds = int(timeout_seconds * 1000)
         try:
             self._client: AsyncIOMotorClient[Document] = AsyncIOMotorClient(
@@ -56,9 +67,18 @@ class Database:
         self.studies = self._database["studies"]
         self.series = self._database["series"]
         self.instances = self._database["instances"]
+        self.changes = changes
+        """Where writers mark the studies they have written to."""
 
     @classmethod
-    def connect(cls, uri: str, name: str = "hilum", *, timeout_seconds: float = 10.0) -> Self:
+    def connect(
+        cls,
+        uri: str,
+        name: str = "hilum",
+        *,
+        timeout_seconds: float = 10.0,
+        changes: Changes | None = None,
+    ) -> Self:
         """Return a database whose connections are made when they are first needed.
 
         Raises
@@ -66,7 +86,7 @@ class Database:
         Invalid
             `uri` or `name` cannot be right. Whether a server answers is for `ping` to say.
         """
-        return cls(uri, name, timeout_seconds=timeout_seconds)
+        return cls(uri, name, timeout_seconds=timeout_seconds, changes=changes)
 
     @property
     def raw(self) -> "AsyncIOMotorDatabase[Document]":

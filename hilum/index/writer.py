@@ -111,6 +111,12 @@ class Writer:
             lost = await self._write(
                 [replace(write, instance=representable(write.instance)) for write in batch]
             )
+        finally:
+            # Of a batch that failed, part may be there.
+            if self._database.changes is not None:
+                self._database.changes.put(
+                    _identity(write.instance).study_instance_uid for write in batch
+                )
         return [batch[position] for position in sorted(lost)]
 
     async def _write(self, batch: Sequence[Write]) -> set[int]:
