@@ -34,6 +34,16 @@ from hilum.core.peer import Peer
 
 ENVIRONMENT_PREFIX: Final = "HILUM_"
 _HOST_NAME: Final = re.compile(r"(?!-)[0-9A-Za-z_-]{1,63}(\.[0-9A-Za-z_-]{1,63})*\.?")
+_ORIGIN: Final = re.compile(r"https?://([0-9A-Za-z_.-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?")
+#: Where reverse proxies are found: on this machine, and in a network of one's own.
+_NEAR: Final = (
+    "127.0.0.0/8",
+    "::1",
+    "10.0.0.0/8",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "fc00::/7",
+)
 _MONGODB_URI: Final = re.compile(r"mongodb(\+srv)?://[^/?#]+")
 
 
@@ -65,6 +75,28 @@ def _mongodb_uri(text: str) -> str:
     if not _MONGODB_URI.match(text):
         # The text is not repeated: whatever it is, it may hold a password.
         raise ValueError("not a MongoDB URI; it starts with mongodb:// or mongodb+srv://")
+    return text
+
+
+def _list(value: object) -> object:
+    """Split what an environment variable writes with commas; a TOML list stays as it is."""
+    if not isinstance(value, str):
+        return value
+    return [part.strip() for part in value.split(",") if part.strip()]
+
+
+def _origin(text: str) -> str:
+    if text != "*" and not _ORIGIN.fullmatch(text):
+        raise ValueError(f"not an origin such as https://viewer.example.org: {text[:80]!r}")
+    return text
+
+
+def _network(text: str) -> str:
+    if text != "*":
+        try:
+            ipaddress.ip_network(text, strict=False)
+        except ValueError:
+            raise ValueError(f"not an address or a network: {text[:80]!r}") from None
     return text
 
 
@@ -144,6 +176,20 @@ class HttpSettings(_Section):
 
     port: Port = Field(
         default=8042, description="TCP port for the web page and the HTTP interfaces"
+    )
+    cors_origins: Annotated[
+        tuple[Annotated[str, AfterValidator(_origin)], ...], NoDecode, BeforeValidator(_list)
+    ] = Field(
+        default=(),
+        description="Origins whose web pages may use DICOMweb, e.g. `https://viewer.example.org`, "
+        "separated by commas; `*` for all",
+    )
+    trusted_proxies: Annotated[
+        tuple[Annotated[str, AfterValidator(_network)], ...], NoDecode, BeforeValidator(_list)
+    ] = Field(
+        default=_NEAR,
+        description="Addresses and networks of reverse proxies, separated by commas; what they say "
+        "of the client's address (`Forwarded`, `X-Forwarded-*`) goes into URLs. `*` for all",
     )
 
 

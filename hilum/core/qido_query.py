@@ -14,6 +14,11 @@ from hilum.core.matching import matching_of
 from hilum.core.query import Condition, Items, Query
 
 _NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
+#: Names that are no keys (PS3.18 8.3.3, 8.3.4), and read elsewhere or below.
+_OPTIONS: Final = frozenset({"limit", "offset", "includefield", "fuzzymatching"})
+_OF_THE_EDGE: Final = frozenset({"accept", "charset"})
+#: Several values of a key match any of them here, whether this is asked for or not.
+_GIVEN_ANYWAY: Final = frozenset({"multiplevaluematching"})
 _TAG: Final = re.compile(r"[0-9A-Fa-f]{8}")
 _LARGEST_OFFSET: Final = 2**31 - 1
 
@@ -76,7 +81,8 @@ def parse_qido(
     parameters
         Decoded names and values in the order of the URL. A name is a keyword, a tag of
         eight hex digits, either of them followed by ``.`` and that of an item's attribute,
-        or ``limit``, ``offset``, ``includefield``, ``fuzzymatching``.
+        or ``limit``, ``offset``, ``includefield``, ``fuzzymatching``. Those that are about
+        the answer's form (``accept``, ``charset``) are passed over.
     within
         UIDs that the path names, by keyword, such as ``{"StudyInstanceUID": "1.2.3"}``.
         Attributes of the levels they stand for are not repeated in every answer.
@@ -84,7 +90,8 @@ def parse_qido(
     Raises
     ------
     Invalid
-        A limit or offset that is no number, a value that its VR does not allow.
+        A limit or offset that is no number, a ``fuzzymatching`` that is no truth value, a
+        value that its VR does not allow.
 
     Notes
     -----
@@ -93,37 +100,70 @@ def parse_qido(
     is ready to give at once is the edge's to say.
     """
     pairs = [*within.items(), *parameters]
-    options = {name.lower(): value for name, value in pairs}
-    fuzzy = options.get("fuzzymatching", "").strip().lower() == "true"
+    options = {name.lower(): value for name, value in pairs if name.lower() in _OPTIONS}
+    fuzzy = _boolean(options, "fuzzymatching")
     values: dict[tuple[str, ...], list[str]] = {}
-    included: list[str] = []
     unsupported: list[str] = []
+    fields = _Fields(level, within)
+    for name, value in pairs:
+        if name.lower() in _OPTIONS | _OF_THE_EDGE | _GIVEN_ANYWAY:
+            continue
+        path = tuple(_keyword(part) or "" for part in name.split("."))
+        if not all(path) or len(path) > 2 or not answers(path[0], level):
+            unsupported.append(name)
+        else:
+            values.setdefault(path, []).extend(_separate(path[-1], value))
+            fields.add(path[0])
     for name, value in pairs:
         if name.lower() == "includefield":
-            included += (field.strip() for field in value.split(","))
-        elif name.lower() not in {"limit", "offset", "fuzzymatching"}:
-            path = tuple(_keyword(part) or "" for part in name.split("."))
-            if not all(path) or len(path) > 2 or not answers(path[0], level):
-                unsupported.append(name)
-            else:
-                values.setdefault(path, []).extend(_separate(path[-1], value))
-    requested = [*_defaults(level, within), *(path[0] for path in values)]
-    for name in filter(None, included):
-        keyword = _keyword(name.split(".")[0])
-        if name.lower() == "all":
-            requested += _everything(level, within)
-        elif keyword and answers(keyword, level):
-            requested.append(keyword)
-        else:
-            unsupported.append(name)
+            unsupported += [field for field in _parts(value) if not fields.include(field)]
     return Query(
         level=level,
         conditions=tuple(_conditions(values, fuzzy=fuzzy)),
-        requested=tuple(dict.fromkeys(requested)),
+        requested=tuple(fields.requested),
+        requested_items=fields.items,
+        where_known=frozenset(fields.where_known),
         unsupported=tuple(unsupported),
         limit=_number(options, "limit"),
         offset=_number(options, "offset") or 0,
     )
+
+
+class _Fields:
+    """What an answer is to have: by default, because it is a key, because it is included."""
+
+    def __init__(self, level: Level, within: Mapping[str, str]) -> None:
+        self._level = level
+        self._within = within
+        self.requested = dict.fromkeys(_defaults(level, within))
+        self.items: dict[str, tuple[str, ...]] = {}
+        self.where_known: set[str] = set()
+
+    def add(self, keyword: str) -> None:
+        """Have an attribute, whether there is a value or not."""
+        self.requested[keyword] = None
+        self.where_known.discard(keyword)
+        self.items.pop(keyword, None)
+
+    def include(self, field: str) -> bool:
+        """Have what a value of ``includefield`` names; return whether it is known here."""
+        if field.lower() == "all":
+            # A client that wants whatever there is does not want to be told what is not.
+            everything = dict.fromkeys(_everything(self._level, self._within))
+            self.where_known |= everything.keys() - self.requested.keys()
+            self.requested |= everything
+            return True
+        path = [_keyword(part) for part in field.split(".")]
+        keyword = path[0]
+        if not keyword or None in path or len(path) > 2 or not answers(keyword, self._level):
+            return False
+        if len(path) == 1:
+            self.add(keyword)
+        elif keyword not in self.requested or keyword in self.items:
+            # Of the sequence that much, unless it is there as a whole.
+            self.requested[keyword] = None
+            self.items[keyword] = (*self.items.get(keyword, ()), str(path[1]))
+        return True
 
 
 def _conditions(values: Mapping[tuple[str, ...], list[str]], *, fuzzy: bool) -> list[Condition]:
@@ -177,6 +217,17 @@ def _everything(level: Level, within: Mapping[str, str]) -> list[str]:
         for keyword, found_at in LEVEL_OF.items()
         if answers(keyword, level) and found_at not in named
     ]
+
+
+def _parts(value: str) -> list[str]:
+    return [part for part in (each.strip() for each in value.split(",")) if part]
+
+
+def _boolean(options: Mapping[str, str], name: str) -> bool:
+    text = options.get(name, "").strip().lower()
+    if text not in {"", "true", "false"}:
+        raise Invalid(f"{name} is true or false")
+    return text == "true"
 
 
 def _number(options: Mapping[str, str], name: str) -> int | None:

@@ -5,10 +5,10 @@ DICOM identifiers and URL parameters, `index.filters` turns it into database fil
 Values in conditions are in the form the index keeps them (`core.matching`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from hilum.core.instance import Attributes
 from hilum.core.levels import Level, json_tag, vr_of
@@ -108,6 +108,8 @@ class Query:
     """Keywords to return, all of this level or above it."""
     requested_items: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
     """For a sequence among `requested`: keywords wanted of its items; absent means all."""
+    where_known: frozenset[str] = frozenset()
+    """Those of `requested` that an answer leaves out where there is no value."""
     unsupported: tuple[str, ...] = ()
     """Keys asked for that this node neither matches nor returns here (FF01)."""
     limit: int | None = None
@@ -119,19 +121,38 @@ class Query:
         """Return what was requested out of `attributes`, in order of tags.
 
         A requested key that the entity has no value for is there without one (PS3.4
-        C.2.2.1); a key not asked for is not.
+        C.2.2.1), unless it is `where_known`; a key not asked for is not.
         """
-        selected: Attributes = {}
-        for keyword in self.requested:
-            tag = json_tag(keyword)
-            element = attributes.get(tag, {"vr": vr_of(keyword)})
-            wanted = self.requested_items.get(keyword)
-            if wanted and "Value" in element:
-                tags = [json_tag(item_keyword) for item_keyword in wanted]
-                items = [
-                    {item_tag: item[item_tag] for item_tag in tags if item_tag in item}
-                    for item in element["Value"]
-                ]
-                element = {**element, "Value": items}
-            selected[tag] = element
-        return dict(sorted(selected.items()))
+        return self.selector()(attributes)
+
+    def selector(self) -> Callable[[Attributes], Attributes]:
+        """Return `select` for many matches: what is to be selected is worked out once."""
+        wanted = [
+            (
+                json_tag(keyword),
+                None if keyword in self.where_known else {"vr": vr_of(keyword)},
+                [json_tag(each) for each in self.requested_items.get(keyword, ())],
+            )
+            for keyword in self.requested
+        ]
+        wanted.sort(key=lambda each: each[0])
+
+        def select(attributes: Attributes) -> Attributes:
+            selected: Attributes = {}
+            for tag, blank, item_tags in wanted:
+                element = attributes.get(tag)
+                if element is None or (blank is None and len(element) == 1):
+                    if blank is not None:
+                        selected[tag] = blank
+                    continue
+                if item_tags and "Value" in element:
+                    element = {**element, "Value": _parts(element["Value"], item_tags)}
+                selected[tag] = element
+            return selected
+
+        return select
+
+
+def _parts(items: list[Any], tags: list[str]) -> list[Attributes]:
+    """Return of each item the elements with these tags."""
+    return [{tag: item[tag] for tag in tags if tag in item} for item in items]

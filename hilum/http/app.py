@@ -1,15 +1,20 @@
 """The application: which handler answers where, and what every request goes through."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from aiohttp import web
 
+from hilum.http.cors import CrossOrigin
+from hilum.http.dicomweb.qido import Qido
+from hilum.http.dicomweb.urls import TRUSTED_PROXIES, trusted_networks
 from hilum.http.errors import translate_errors
 from hilum.http.frames import Frames
 from hilum.http.health import Check, Health, Probe
+from hilum.http.intake import Intake
 from hilum.http.metrics import Metrics
+from hilum.http.overrides import Overrides
 from hilum.http.pages import Pages, add_security_headers
 from hilum.http.routes import note_route
 from hilum.http.studies import Studies
@@ -36,27 +41,41 @@ class Services:
     metrics: Metrics = field(default_factory=Metrics)
     about: Mapping[str, Any] = field(default_factory=dict)
     """What ``/health`` says of the node beside its state."""
+    cors_origins: Sequence[str] = ()
+    """Whose web pages may use DICOMweb (`hilum.http.cors`)."""
+    trusted_proxies: Sequence[str] = ("127.0.0.0/8", "::1")
+    """Who is believed how clients reach this node (`hilum.http.dicomweb.urls`)."""
 
 
 def make_app(services: Services) -> web.Application:
     """Return the application; `hilum.http.server.HttpServer` serves it."""
     checks = {name: Check(probe) for name, probe in services.probes.items()}
     health = Health(checks, services.about)
-    uploads = Uploads(services.ingest, services.retrieve)
+    intake = Intake(services.ingest)
+    overrides = Overrides(services.ingest, services.retrieve)
+    cross_origin = CrossOrigin(services.cors_origins)
     app = web.Application(
-        middlewares=[note_route, services.metrics.middleware(), translate_errors],
+        middlewares=[
+            note_route,
+            services.metrics.middleware(),
+            translate_errors,
+            cross_origin.middleware(),
+        ],
         client_max_size=_BODY_BYTES,
     )
+    app[TRUSTED_PROXIES] = trusted_networks(services.trusted_proxies)
     app.add_routes(
         [
             *health.routes(),
             *services.metrics.routes(),
-            *uploads.routes(),
+            *Uploads(intake, overrides).routes(),
             *Studies(services.search).routes(),
             *Frames(services.pictures).routes(),
+            *Qido(services.search).routes(),
             *Pages().routes(),
         ]
     )
     app.on_response_prepare.append(add_security_headers)
-    app.on_cleanup.extend([health.close, uploads.close])
+    app.on_response_prepare.append(cross_origin.add_headers)
+    app.on_cleanup.extend([health.close, intake.close])
     return app

@@ -1,6 +1,6 @@
 """Search: what C-FIND, QIDO-RS and the web page ask, answered the same way."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 from hilum.core.errors import NotFound
@@ -25,7 +25,7 @@ class Search:
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
 
-    def find(self, query: Query) -> AsyncIterator[Match]:
+    def find(self, query: Query) -> AsyncGenerator[Match, None]:
         """Yield the matches of `query`, as the index delivers them.
 
         Raises

@@ -1,4 +1,4 @@
-"""docs/http-api.md has every route, code and status there is."""
+"""docs/http-api.md and docs/dicomweb.md have every route, code and status there is."""
 
 import re
 from collections.abc import Iterator
@@ -12,7 +12,9 @@ from hilum.http.errors import status_of
 from hilum.http.studies import FILTERS
 from tests.corpus import REPOSITORY
 
-PAGE = (REPOSITORY / "docs" / "http-api.md").read_text()
+PAGE = "\n".join(
+    (REPOSITORY / "docs" / name).read_text() for name in ("http-api.md", "dicomweb.md")
+)
 
 
 async def probe() -> None:

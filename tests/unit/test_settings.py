@@ -212,7 +212,12 @@ def test_the_documented_defaults_are_the_defaults() -> None:
         re.findall(r"^\| `[\w.]+` \| `(HILUM_\w+)` \| `([^`]+)` \|", page, re.MULTILINE)
     )
     # The last is the machine's: `test_there_is_a_worker_for_each_core_that_may_be_used`.
-    unset = {"HILUM_DICOM_PEERS", "HILUM_MONGODB_URI", "HILUM_WORKERS"}
+    unset = {
+        "HILUM_DICOM_PEERS",
+        "HILUM_HTTP_CORS_ORIGINS",
+        "HILUM_MONGODB_URI",
+        "HILUM_WORKERS",
+    }
     assert documented.keys() | unset == {variable_of(key) for key in setting_keys()}
     assert load(documented).settings == load({}).settings
 

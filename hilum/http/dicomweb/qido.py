@@ -1,0 +1,152 @@
+"""QIDO-RS: search for studies, series and instances (PS3.18 10.6).
+
+Matching is that of C-FIND: the same queries against the same index. What is the web's own
+is here: the resources, pages with a largest size, warnings, and where to fetch a match.
+"""
+
+import re
+from collections.abc import Callable
+from contextlib import aclosing
+from dataclasses import replace
+from functools import partial
+from typing import Any, Final
+
+import orjson
+from aiohttp import web
+
+from hilum.core.identifiers import parse_uid
+from hilum.core.instance import Attributes
+from hilum.core.levels import Level, json_tag
+from hilum.core.qido_query import parse_qido
+from hilum.core.query import Query
+from hilum.http.compression import answer
+from hilum.http.dicomweb.urls import SERVICE_PATH, service_url
+from hilum.services.search import Search
+
+#: Matches in one answer, whatever the limit asked for: some 15 MB of JSON. More are had by
+#: asking again with an offset, and an answer that leaves any out says so.
+LARGEST_PAGE: Final = 10_000
+_MEDIA_TYPES: Final = ("application/dicom+json", "application/json")
+
+_STUDY: Final = "/studies/{study_uid}"
+_SERIES: Final = "/series/{series_uid}"
+#: What can be searched (Table 10.6.1-1).
+_RESOURCES: Final = {
+    "/studies": Level.STUDY,
+    f"{_STUDY}/series": Level.SERIES,
+    f"{_STUDY}/instances": Level.IMAGE,
+    f"{_STUDY}{_SERIES}/instances": Level.IMAGE,
+    "/series": Level.SERIES,
+    "/instances": Level.IMAGE,
+}
+_WITHIN: Final = {"study_uid": "StudyInstanceUID", "series_uid": "SeriesInstanceUID"}
+#: Path of a match from the one that contains it, by level, and the attribute that names it.
+_PLACES: Final = (
+    (Level.STUDY, "studies", json_tag("StudyInstanceUID")),
+    (Level.SERIES, "series", json_tag("SeriesInstanceUID")),
+    (Level.IMAGE, "instances", json_tag("SOPInstanceUID")),
+)
+_CHARACTER_SET: Final = json_tag("SpecificCharacterSet")
+_AVAILABILITY: Final = json_tag("InstanceAvailability")
+_RETRIEVE_URL: Final = json_tag("RetrieveURL")
+
+
+class Qido:
+    """Answers searches."""
+
+    def __init__(self, search: Search) -> None:
+        self._search = search
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the routes to add to the application."""
+        return [
+            web.get(SERVICE_PATH + path, partial(self._find, level))
+            for path, level in _RESOURCES.items()
+        ]
+
+    async def _find(self, level: Level, request: web.Request) -> web.Response:
+        _require_json(request)
+        within = {
+            _WITHIN[name]: parse_uid(uid, _WITHIN[name]) for name, uid in request.match_info.items()
+        }
+        query = parse_qido(level, request.query.items(), within=within)
+        limit = LARGEST_PAGE if query.limit is None else min(query.limit, LARGEST_PAGE)
+        # One more than is given, to know whether there are more.
+        matches, more = await self._page(replace(query, limit=limit + 1), limit, request)
+        if matches:
+            body = b"[" + b",".join(matches) + b"]"
+            response = await answer(request, body, content_type=_MEDIA_TYPES[0])
+        else:
+            response = web.Response(status=204)
+        for text in _remarks(query):
+            _warn(response, text)
+        if more:
+            remaining = await self._search.count(query) - query.offset - len(matches)
+            _warn(
+                response,
+                f"There are {max(1, remaining)} additional results that can be requested",
+            )
+        return response
+
+    async def _page(
+        self, query: Query, limit: int, request: web.Request
+    ) -> tuple[list[bytes], bool]:
+        """Return up to `limit` matches as DICOM JSON, and whether there are more."""
+        data_set = _data_sets(query, service_url(request))
+        matches: list[bytes] = []
+        # As text at once: it is a tenth as large as what it is made of.
+        async with aclosing(self._search.find(query)) as found:
+            async for match in found:
+                if len(matches) == limit:
+                    return matches, True
+                matches.append(orjson.dumps(data_set(match.attributes)))
+        return matches, False
+
+
+def _require_json(request: web.Request) -> None:
+    """Raise what says 406 unless the client takes DICOM JSON (8.7.5)."""
+    asked = request.query.get("accept") or ",".join(request.headers.getall("Accept", ()))
+    for media_range in filter(None, asked.split(",")):
+        kind, *parameters = (part.strip().lower() for part in media_range.split(";"))
+        refused = any(re.fullmatch(r"q=0(\.0*)?", part) for part in parameters)
+        if kind in {*_MEDIA_TYPES, "application/*", "*/*"} and not refused:
+            return
+    if asked.strip():
+        raise web.HTTPNotAcceptable(text=f"search results come as {' or '.join(_MEDIA_TYPES)}")
+
+
+def _data_sets(query: Query, service: str) -> Callable[[Attributes], dict[str, Any]]:
+    """Return the function that makes an answer of a match's attributes (10.6.3.3)."""
+    select = query.selector()
+    places = [(name, tag) for level, name, tag in _PLACES if level in query.level.with_above]
+    constant: Attributes = {
+        # Of no meaning to JSON; whoever makes a data set of it has to know.
+        _CHARACTER_SET: {"vr": "CS", "Value": ["ISO_IR 192"]},
+        _AVAILABILITY: {"vr": "CS", "Value": ["ONLINE"]},
+    }
+
+    def data_set(attributes: Attributes) -> dict[str, Any]:
+        url = service
+        for name, tag in places:
+            url += f"/{name}/{attributes[tag]['Value'][0]}"
+        selected = select(attributes)
+        selected |= constant
+        selected[_RETRIEVE_URL] = {"vr": "UR", "Value": [url]}
+        # In order of tags (F.2.2).
+        return dict(sorted(selected.items()))
+
+    return data_set
+
+
+def _remarks(query: Query) -> list[str]:
+    if not query.unsupported:
+        return []
+    # What was asked for stands in a header now: nothing but what a header can carry.
+    names = ", ".join(ascii(name)[1:-1].replace('"', "'")[:64] for name in query.unsupported[:8])
+    return [f"Not matched on or not returned here, and ignored: {names}"]
+
+
+def _warn(response: web.Response, text: str) -> None:
+    """Add a warning that persists (RFC 7234 5.5.7)."""
+    text = text.replace("\\", "\\\\").replace('"', '\\"')
+    response.headers.add("Warning", f'299 Hilum "{text}"')
