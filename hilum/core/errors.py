@@ -12,6 +12,9 @@ class HilumError(Exception):
     """Base of every error a caller of Hilum's own functions must expect."""
 
     code: ClassVar[str] = "error"
+    sop_class_uid: str = ""
+    sop_instance_uid: str = ""
+    """Of the instance that was refused, where it is known and its sender wants it named."""
 
 
 class NotFound(HilumError):

@@ -1,4 +1,4 @@
-"""A multipart parser without I/O (RFC 2046 5.1.1, RFC 7578): bytes in, events out.
+"""A multipart parser without I/O (RFC 2046 5.1.1, RFC 7578, RFC 2387): bytes in, events out.
 
 It never holds more than one fed piece and a part's headers, whatever the size of a part,
 and gives the same parts however the bytes are cut into pieces.
@@ -35,6 +35,10 @@ class PartBegins:
     """Of the form field (RFC 7578 4.2); empty without one."""
     file_name: str | None
     """As the client wrote it: to be shown, never to be used as a path."""
+    content_type: str = ""
+    """As it stands, parameters and all; empty without one."""
+    location: str = ""
+    """Of multipart/related: what the other parts call this one by (RFC 2557 4.2)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +112,18 @@ class MultipartParser:
         while (events := self._steps[self._state]()) is not None:
             yield from events
 
+    def end(self) -> tuple[Event, ...]:
+        """Take note that the body has ended; return the events this completes: none here.
+
+        Raises
+        ------
+        Malformed
+            The closing delimiter has not been seen.
+        """
+        if not self.complete:
+            raise Malformed("the body ended before its closing boundary")
+        return ()
+
     # A step returns the events it found, None when it needs more bytes.
 
     def _skip_preamble(self) -> tuple[Event, ...] | None:
@@ -170,8 +186,13 @@ class MultipartParser:
         del self._buffer[: end + 2]
         self._state = _State.BLANK_LINE
         headers = HeaderParser().parsestr(text)
-        name = _parameter(headers, "name") or ""
-        return (PartBegins(name, _parameter(headers, "filename")),)
+        begins = PartBegins(
+            _parameter(headers, "name") or "",
+            _parameter(headers, "filename"),
+            " ".join(str(headers.get("Content-Type", "")).split()),
+            "".join(str(headers.get("Content-Location", "")).split()),
+        )
+        return (begins,)
 
     def _end_headers(self) -> tuple[Event, ...] | None:
         """Drop the line break after the headers, unless it is the next delimiter's own.

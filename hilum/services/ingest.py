@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import TypeVar
 
 import structlog
 
@@ -24,6 +25,8 @@ from hilum.storage.spool import Spool, SpoolEntry, SpoolWriter
 
 log = structlog.get_logger(__name__)
 
+T = TypeVar("T", bound=HilumError)
+
 # How often a wait for the index looks whether there is any point in it.
 _PATIENCE_SECONDS = 0.25
 
@@ -34,6 +37,13 @@ class Expected:
 
     sop_class_uid: str
     sop_instance_uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedStudy:
+    """Where instances are stored to, if only into one study (PS3.18 10.5.1)."""
+
+    study_instance_uid: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +81,9 @@ class Ingest:
         """
         return self._spool.create(origin)
 
-    def accept(self, writer: SpoolWriter, expected: Expected | None = None) -> Receipt:
+    def accept(
+        self, writer: SpoolWriter, expected: Expected | ExpectedStudy | None = None
+    ) -> Receipt:
         """Make what was written durable and queue it for the store and the index.
 
         Whatever cannot become an instance is kept in quarantine before the error is
@@ -151,6 +163,7 @@ class Ingest:
             self._crossing.call(self._promotion.check_conflict(entry, header))
         except Conflict as conflict:
             self._set_aside(entry, conflict)
+            _about(conflict, header)
             raise
 
     def _set_aside(self, entry: SpoolEntry, fault: HilumError) -> None:
@@ -165,9 +178,17 @@ class Ingest:
         )
 
 
-def _understand(writer: SpoolWriter, expected: Expected | None) -> Header:
+def _understand(writer: SpoolWriter, expected: Expected | ExpectedStudy | None) -> Header:
     header = read_header(writer.file)
     if expected is None:
+        return header
+    if isinstance(expected, ExpectedStudy):
+        if header.identity.study_instance_uid != expected.study_instance_uid:
+            fault = IdentityMismatch(
+                f"the study asked for is {expected.study_instance_uid}, "
+                f"that of the data set {header.identity.study_instance_uid}"
+            )
+            raise _about(fault, header)
         return header
     if not is_encoded_as_stated(writer.file, header):
         # Its file meta information, made from the command, would be a lie to every reader.
@@ -183,3 +204,10 @@ def _understand(writer: SpoolWriter, expected: Expected | None) -> Header:
             f"of the data set {header.identity.sop_instance_uid}"
         )
     return header
+
+
+def _about(fault: T, header: Header) -> T:
+    """Have `fault` name the instance that it is about."""
+    fault.sop_class_uid = header.sop_class_uid
+    fault.sop_instance_uid = header.identity.sop_instance_uid
+    return fault

@@ -16,6 +16,8 @@ from yarl import URL
 
 from hilum.core.errors import Corrupt, IndexUnavailable, Invalid, StorageUnavailable
 from hilum.http.app import make_app
+from hilum.http.intake import Intake
+from hilum.http.overrides import Overrides
 from hilum.http.server import HttpServer, listen
 from hilum.http.upload import Uploads
 from hilum.index.database import Database
@@ -216,9 +218,10 @@ async def drip(writer: asyncio.StreamWriter) -> None:
 
 async def test_an_upload_that_stops_coming_is_given_up(node: HttpNode) -> None:
     app = web.Application()
-    uploads = Uploads(node.services.ingest, node.services.retrieve, idle_seconds=0.2)
+    intake = Intake(node.services.ingest, idle_seconds=0.2)
+    uploads = Uploads(intake, Overrides(node.services.ingest, node.services.retrieve))
     app.add_routes(uploads.routes())
-    app.on_cleanup.append(uploads.close)
+    app.on_cleanup.append(intake.close)
     # Without the ten seconds in which aiohttp goes on listening to what it has refused.
     runner = web.AppRunner(app, lingering_time=0)
     await runner.setup()

@@ -17,6 +17,8 @@ from pydicom.dataset import FileDataset
 from pydicom.uid import RLELossless
 
 from hilum.core.identifiers import public_id
+from hilum.http.intake import Intake
+from hilum.http.overrides import Overrides
 from hilum.http.server import HttpServer, listen
 from hilum.http.upload import Uploads
 from hilum.index.database import Database
@@ -298,9 +300,10 @@ async def test_without_mongodb_uploads_are_safe_and_say_that_they_cannot_be_foun
     away = Database.connect(f"mongodb://{quote(str(tmp_path), safe='')}%2Fnone.sock", "away")
     async with http_node(away, tmp_path / "data") as node:
         app = web.Application()
-        uploads = Uploads(node.services.ingest, node.services.retrieve, visible_seconds=0.2)
+        intake = Intake(node.services.ingest, visible_seconds=0.2)
+        uploads = Uploads(intake, Overrides(node.services.ingest, node.services.retrieve))
         app.add_routes(uploads.routes())
-        app.on_cleanup.append(uploads.close)
+        app.on_cleanup.append(intake.close)
         server = HttpServer(app, listen("127.0.0.1", 0))
         await server.start()
         url = f"http://127.0.0.1:{server.port}/api/dicom/upload"

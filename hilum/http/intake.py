@@ -1,0 +1,155 @@
+"""The body of an upload, from the socket to the spool, and the wait until it can be found.
+
+The body is read in pieces of about a megabyte; while a thread writes and hashes one, the
+next arrives. Whatever the size of a body, no more than two pieces are in memory, and one
+thread works on it at a time.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any, Final, TypeVar
+
+import structlog
+from aiohttp import StreamReader, web
+
+from hilum.core.errors import HilumError
+from hilum.http.multipart import Malformed
+from hilum.http.reception import Arrival, Reception
+from hilum.services.ingest import Ingest, Receipt
+
+T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
+
+_PIECE_BYTES: Final = 1 << 20
+#: Uploads at work at the same time; more wait, their connections open.
+_THREADS: Final = 8
+#: How long a client may keep the node waiting for the next bytes of the body.
+IDLE_SECONDS: Final = 60.0
+#: How long the answer waits for the index; what is not in it then is safe all the same.
+VISIBLE_SECONDS: Final = 30.0
+
+
+class Intake:
+    """Receives uploads, of whatever kind, in threads of its own."""
+
+    def __init__(
+        self,
+        ingest: Ingest,
+        *,
+        idle_seconds: float = IDLE_SECONDS,
+        visible_seconds: float = VISIBLE_SECONDS,
+    ) -> None:
+        self.ingest = ingest
+        self._idle_seconds = idle_seconds
+        self._visible_seconds = visible_seconds
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="upload")
+
+    async def close(self, _app: web.Application) -> None:
+        """Stop the threads when the last upload is done (`web.Application.on_cleanup`)."""
+        await asyncio.to_thread(self._threads.shutdown)
+
+    async def receive(self, request: web.Request, reception: Reception) -> list[Arrival]:
+        """Feed the body of `request` to `reception`, and return what became of its files.
+
+        Raises
+        ------
+        aiohttp.web.HTTPUnsupportedMediaType
+            The body is compressed as a whole.
+        aiohttp.web.HTTPRequestTimeout
+            It stopped coming.
+
+        Notes
+        -----
+        `reception` is closed in any case.
+        """
+        if request.headers.get("Content-Encoding", "identity") != "identity":
+            raise web.HTTPUnsupportedMediaType(text="an upload is not compressed as a whole")
+        try:
+            await self._feed(request.content, reception)
+        finally:
+            # In the threads, after whatever of this upload is still at work there.
+            await self.call(reception.close)
+        return reception.arrivals
+
+    async def settled(self, arrivals: list[Arrival]) -> list[Arrival]:
+        """Wait until what was accepted can be found, and tell what could not be stored."""
+        # Not `Ingest.wait_visible`: with MongoDB away the waiting would use up the threads.
+        outcomes = [
+            asyncio.wrap_future(arrival.result.outcome)
+            for arrival in arrivals
+            if isinstance(arrival.result, Receipt)
+        ]
+        if outcomes:
+            self.ingest.hurry()
+            done, _ = await asyncio.wait(outcomes, timeout=self._visible_seconds)
+            for outcome in done:
+                outcome.exception()  # asyncio complains of one that nobody has looked at
+        return [_with_outcome(arrival) for arrival in arrivals]
+
+    async def call(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Call `function` in one of the threads."""
+        return await self._start(function, *arguments)
+
+    async def _feed(self, content: StreamReader, reception: Reception) -> None:
+        """Feed the body to `reception`, the next piece arriving while one is written."""
+        fault: HilumError | None = None
+        writing: asyncio.Future[None] | None = None
+        try:
+            async for piece in self._pieces(content):
+                if writing is not None:
+                    await writing
+                writing = self._start(reception.feed, piece)
+            if writing is not None:
+                await writing
+        except Malformed as error:
+            fault = error
+        finally:
+            if writing is not None:
+                await asyncio.wait([writing])
+        await self.call(reception.finish, fault)
+
+    async def _pieces(self, content: StreamReader) -> AsyncIterator[bytes]:
+        gathered: list[bytes] = []
+        size = 0
+        while True:
+            try:
+                async with asyncio.timeout(self._idle_seconds):
+                    data = await content.readany()
+            except TimeoutError as error:
+                raise web.HTTPRequestTimeout(text="the upload stopped coming") from error
+            gathered.append(data)
+            size += len(data)
+            if size >= _PIECE_BYTES or (not data and size):
+                yield b"".join(gathered)
+                gathered.clear()
+                size = 0
+            if not data:
+                return
+
+    def _start(self, function: Callable[..., T], *arguments: Any) -> "asyncio.Future[T]":
+        return asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
+
+
+def log_arrivals(kind: str, arrivals: list[Arrival]) -> None:
+    """Say in the log what became of an upload, in numbers."""
+    codes: dict[str, int] = {}
+    for arrival in arrivals:
+        code = arrival.result.code if isinstance(arrival.result, HilumError) else "stored"
+        codes[code] = codes.get(code, 0) + 1
+    log.info(kind, files=len(arrivals), **codes)
+
+
+def _with_outcome(arrival: Arrival) -> Arrival:
+    """Return `arrival` as a failure if the store or the index did not take it in the end."""
+    result = arrival.result
+    if isinstance(result, HilumError) or not result.outcome.done():
+        return arrival
+    fault = result.outcome.exception()
+    if fault is None:
+        return arrival
+    if not isinstance(fault, HilumError):
+        fault = HilumError("the node could not store the file; it is kept in quarantine")
+    return replace(arrival, result=fault)
