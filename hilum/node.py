@@ -40,6 +40,7 @@ from hilum.services.pictures import Pictures
 from hilum.services.promotion import Promotion
 from hilum.services.retrieve import Retrieve
 from hilum.services.search import Search
+from hilum.storage.cache import Cache
 from hilum.storage.local import LocalStore
 from hilum.storage.quarantine import Quarantine
 from hilum.storage.spool import Spool
@@ -56,6 +57,10 @@ _SCHEMA_SECONDS = 2.0
 _SCHEMA_RETRY_SECONDS = 2.0
 # How often each worker looks for what a dead one has left.
 _ADOPTION_SECONDS = 1.0
+# How often the cache is held against the space that is left for instances.
+_GIVING_WAY_SECONDS = 2.0
+# In the data folder.
+CACHE = "cache"
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +153,14 @@ async def open_core(settings: Settings, changes: Changes | None = None) -> Async
 
         catalogue = Catalogue(database)
         workers = DecodeWorkers(_decoders(settings.workers))
+        cache = Cache(
+            settings.data_dir / CACHE,
+            settings.storage.cache_bytes,
+            settings.storage.disk_reserve,
+        )
+        await stack.enter_async_context(background(asyncio.create_task(_keep_giving_way(cache))))
+        pictures = Pictures(catalogue, store, workers, cache)
+        stack.callback(pictures.close)
         stack.push_async_callback(workers.stop)
         core = Core(
             crossing=crossing,
@@ -155,7 +168,7 @@ async def open_core(settings: Settings, changes: Changes | None = None) -> Async
             promotion=promotion,
             search=Search(catalogue),
             retrieve=Retrieve(catalogue, store, workers, crossing),
-            pictures=Pictures(catalogue, store, workers),
+            pictures=pictures,
             database=database,
             spool=spool,
             store=store,
@@ -322,6 +335,12 @@ async def _keep_adopting(spools: Spools, own: Spool, ingest: Ingest) -> None:
         trouble = ""
         if adopted:
             log.info("spool of a dead worker adopted", instances=adopted)
+
+
+async def _keep_giving_way(cache: Cache) -> None:
+    while True:
+        await asyncio.sleep(_GIVING_WAY_SECONDS)
+        await asyncio.to_thread(cache.give_way)
 
 
 def _decoders(workers: int) -> int:

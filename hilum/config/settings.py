@@ -214,6 +214,11 @@ class StorageSettings(_Section):
         default=ByteSize(1024**3),
         description="Free space below which nothing more is accepted, e.g. `20GiB`",
     )
+    cache_bytes: ByteSize = Field(
+        default=ByteSize(4 * 1024**3),
+        description="What pictures and metadata made once may take below `data_dir`; "
+        "it gives way when the disk fills. 0: nothing is kept on disk",
+    )
     conflict_policy: Literal["replace", "keep", "reject"] = Field(
         default="replace",
         description="Same SOP Instance UID, other content: the new version becomes current, "

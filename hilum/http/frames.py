@@ -1,14 +1,18 @@
 """``GET /api/dicom/studies/{study_uid}/frames/{index}``: one frame as a PNG."""
 
+from functools import lru_cache
 from typing import Final
+from urllib.parse import parse_qsl
 
-from aiohttp import ETag, web
-from multidict import MultiMapping
+from aiohttp import web
+from multidict import MultiDict, MultiMapping
 
 from hilum.core.errors import Corrupt, Invalid, NoPixelData, Undecodable, Unsupported
 from hilum.core.identifiers import parse_uid
 from hilum.http.parameters import boolean, number, single, whole
-from hilum.imaging.render import Rendering
+from hilum.http.ranges import has, not_modified, whole_or_part
+from hilum.imaging.formats import MEDIA_TYPES
+from hilum.imaging.rendering import Rendering
 from hilum.services.pictures import Located, Pictures
 
 _SIZES: Final = (16, 8192)
@@ -32,18 +36,20 @@ class Frames:
     async def _frame(self, request: web.Request) -> web.Response:
         study_uid = parse_uid(request.match_info["study_uid"], "the study's UID")
         index = whole("the frame's index", request.match_info["index"], 0, _LAST_INDEX)
-        rendering = parse_rendering(request.query)
+        rendering = _rendering(request.query_string)
         located = await self._pictures.locate(study_uid, index, rendering)
-        if _has(request, located.etag):
-            response = web.Response(status=304)
-        else:
-            png = await self._draw(located)
-            response = web.Response(body=png, content_type="image/png")
-        response.etag = located.etag
-        # A place in a study that is arriving may be another instance's by now.
-        response.headers["X-SOP-Instance-UID"] = located.instance.identity.sop_instance_uid
-        response.headers["Cache-Control"] = _CACHING
-        return response
+        etag = located.etag
+        headers = {
+            # A place in a study that is arriving may be another instance's by now.
+            "X-SOP-Instance-UID": located.instance.identity.sop_instance_uid,
+            "Cache-Control": _CACHING,
+        }
+        if has(request, etag):
+            return not_modified(etag, headers)
+        picture = self._pictures.seen(located)
+        if picture is None:
+            picture = await self._draw(located)
+        return whole_or_part(request, picture, MEDIA_TYPES[rendering.format], etag, headers)
 
     async def _draw(self, located: Located) -> bytes:
         identity = located.instance.identity
@@ -61,6 +67,12 @@ class Frames:
             raise Unsupported(f"{where}: {error}") from error
         except NoPixelData as error:
             raise NoPixelData(f"{where}: {error}") from error
+
+
+@lru_cache(maxsize=512)
+def _rendering(query: str) -> Rendering:
+    """Return what a query asks for; a client asks for many frames with the same one."""
+    return parse_rendering(MultiDict(parse_qsl(query, keep_blank_values=True)))
 
 
 def parse_rendering(query: MultiMapping[str]) -> Rendering:
@@ -84,9 +96,3 @@ def parse_rendering(query: MultiMapping[str]) -> Rendering:
         invert=boolean("invert", given.get("invert", "false")),
         size=whole("size", given["size"], *_SIZES) if "size" in given else None,
     )
-
-
-def _has(request: web.Request, etag: str) -> bool:
-    """Return whether the client has the picture already (RFC 9110 13.1.2, weak comparison)."""
-    known: tuple[ETag, ...] = request.if_none_match or ()
-    return any(tag.value in (etag, "*") for tag in known)

@@ -21,6 +21,7 @@ from hilum.services.pictures import Pictures
 from hilum.services.promotion import Promotion
 from hilum.services.retrieve import Retrieve
 from hilum.services.search import Search
+from hilum.storage.cache import Cache
 from hilum.storage.local import LocalStore
 from hilum.storage.quarantine import Quarantine
 from hilum.storage.spool import Spool
@@ -72,11 +73,12 @@ async def http_node(
     crossing = Crossing(asyncio.get_running_loop())
     ingest = Ingest(spool, quarantine, promotion, crossing)
     workers = DecodeWorkers()
+    pictures = Pictures(catalogue, store, workers, Cache(data_dir / "cache", 64 << 20))
     services = Services(
         ingest=ingest,
         search=Search(catalogue),
         retrieve=Retrieve(catalogue, store, workers, crossing),
-        pictures=Pictures(catalogue, store, workers),
+        pictures=pictures,
         probes={"db": database.ping, "storage": _in_thread(spool.check)},
         about={"aet": "TEST", "version": "0"},
     )
@@ -93,6 +95,7 @@ async def http_node(
         with suppress(asyncio.CancelledError):
             await promoting
         await workers.stop()
+        pictures.close()
         spool.close()
 
 
