@@ -12,6 +12,7 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 from openjpeg.utils import decode as openjpeg_decode
+from pydicom.uid import UID
 
 from hilum.core.errors import Corrupt, Unsupported
 from hilum.imaging.codestream import (
@@ -153,7 +154,8 @@ def _decoder(transfer_syntax_uid: str) -> "Callable[[ImageDescription, bytes], S
         return _jpeg
     if transfer_syntax_uid in J2K | HTJ2K:
         return _j2k
-    raise Unsupported(f"transfer syntax {transfer_syntax_uid} is not decoded by this node")
+    name = UID(transfer_syntax_uid).name
+    raise Unsupported(f"frames in {name} ({transfer_syntax_uid}) are not decoded by this node")
 
 
 def _native(description: ImageDescription, frame: bytes, transfer_syntax_uid: str) -> Samples:

@@ -1,5 +1,6 @@
 """A picture cut out, mirrored and brought to the size it is wanted in."""
 
+import math
 from typing import Final
 
 import numpy as np
@@ -68,8 +69,12 @@ def _resampled(
     width: float,
     height: float,
 ) -> NDArray[np.uint8]:
+    # What lies beyond the region must not shine in: it is cut away before, not after.
+    left, top = math.floor(box[0]), math.floor(box[1])
+    part = picture[top : math.ceil(box[3]), left : math.ceil(box[2])]
     target = (max(1, round(width)), max(1, round(height)))
-    if box == (0, 0, *target) and target == picture.shape[1::-1]:
-        return picture
-    image = Image.fromarray(picture)
-    return np.asarray(image.resize(target, _RESAMPLING, box, reducing_gap=_REDUCING_GAP))
+    within = (box[0] - left, box[1] - top, box[2] - left, box[3] - top)
+    if within == (0, 0, *target):
+        return part
+    image = Image.fromarray(np.ascontiguousarray(part))
+    return np.asarray(image.resize(target, _RESAMPLING, within, reducing_gap=_REDUCING_GAP))
