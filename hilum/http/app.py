@@ -9,6 +9,7 @@ from aiohttp import web
 from hilum.http.cors import CrossOrigin
 from hilum.http.dicomweb.qido import Qido
 from hilum.http.dicomweb.urls import TRUSTED_PROXIES, trusted_networks
+from hilum.http.dicomweb.wado import Wado
 from hilum.http.errors import translate_errors
 from hilum.http.frames import Frames
 from hilum.http.health import Check, Health, Probe
@@ -72,6 +73,7 @@ def make_app(services: Services) -> web.Application:
             *Studies(services.search).routes(),
             *Frames(services.pictures).routes(),
             *Qido(services.search).routes(),
+            *Wado(services.retrieve).routes(),
             *Pages().routes(),
         ]
     )

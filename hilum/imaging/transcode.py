@@ -37,7 +37,8 @@ from hilum.imaging.reader import Reader, open_reader
 from hilum.imaging.recode import Recoder
 from hilum.imaging.scan import PIXEL_DATA
 
-_TARGETS: Final = frozenset({IMPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN})
+#: What files can be written in.
+TARGETS: Final = (EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN)
 _EXTENDED_OFFSET_TABLES: Final = (0x7FE00001, 0x7FE00002, 0x7FE00003)
 # The transfer syntaxes that cannot be lossless, and their defined terms (PS3.3 C.7.6.1.1.5.1).
 _LOSSY_METHODS: Final = {
@@ -55,7 +56,7 @@ def can_transcode(source_uid: str, target_uid: str) -> bool:
 
     It may still fail for a single instance: its frames may be damaged or of an odd kind.
     """
-    return source_uid in DECODABLE and target_uid in _TARGETS
+    return source_uid in DECODABLE and target_uid in TARGETS
 
 
 def transcode(source: BinaryIO, source_uid: str, target_uid: str, out: BinaryIO) -> None:

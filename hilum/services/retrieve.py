@@ -1,10 +1,18 @@
 """Retrieve: which stored instances a request means, and their bytes."""
 
+import asyncio
+import shutil
 import tempfile
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from hilum.core.errors import Corrupt, NoPixelData, NotFound
+from hilum.core.instance import PixelData
 from hilum.core.query import Query
+from hilum.imaging.extents import Extent, stored_extents
+from hilum.imaging.picture import is_native
+from hilum.imaging.raw_frame import raw_frame
 from hilum.imaging.transcode import transcode_file
 from hilum.imaging.workers import DecodeWorkers
 from hilum.index.catalogue import Catalogue
@@ -37,6 +45,27 @@ class Retrieve:
         """
         return await self._catalogue.instances(query)
 
+    def check(self, instances: Iterable[StoredInstance]) -> None:
+        """Look whether the files of `instances` are there, and whole as far as size tells.
+
+        From a thread. What has been begun to be sent cannot be taken back.
+
+        Raises
+        ------
+        Corrupt
+            One is not; the message names it.
+        """
+        for instance in instances:
+            uid = instance.identity.sop_instance_uid
+            try:
+                size = self._store.size(instance.blob.digest)
+            except NotFound as error:
+                raise Corrupt(f"the file of instance {uid} is gone from the store") from error
+            if size != instance.blob.size_bytes:
+                raise Corrupt(
+                    f"the file of instance {uid} has {size} bytes, not {instance.blob.size_bytes}"
+                )
+
     def open(self, instance: StoredInstance) -> BinaryIO:
         """Open the Part 10 file of `instance`, positioned at its first byte.
 
@@ -61,16 +90,80 @@ class Retrieve:
         Temporary
             The node is stopping.
         """
-        with tempfile.TemporaryDirectory(prefix="hilum-") as folder:
-            target = Path(folder) / "rewritten.dcm"
-            self._crossing.call(
-                self._workers.call(
-                    transcode_file,
-                    self._store.path(instance.blob.digest),
-                    instance.transfer_syntax_uid,
-                    transfer_syntax_uid,
-                    target,
-                    timeout_seconds=_REWRITE_SECONDS,
-                )
+        return self._crossing.call(self.rewritten(instance, transfer_syntax_uid))
+
+    async def rewritten(self, instance: StoredInstance, transfer_syntax_uid: str) -> BinaryIO:
+        """`rewrite`, on the loop."""
+        folder = await asyncio.to_thread(tempfile.mkdtemp, prefix="hilum-")
+        target = Path(folder) / "rewritten.dcm"
+        try:
+            await self._workers.call(
+                transcode_file,
+                self._store.path(instance.blob.digest),
+                instance.transfer_syntax_uid,
+                transfer_syntax_uid,
+                target,
+                timeout_seconds=_REWRITE_SECONDS,
             )
-            return target.open("rb")  # stays readable when its folder goes
+            # Stays readable when its folder goes.
+            return await asyncio.to_thread(target.open, "rb", buffering=0)
+        finally:
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
+    def stored_frames(
+        self, instance: StoredInstance, frame_indices: Sequence[int]
+    ) -> list[tuple[Extent, ...]] | None:
+        """Return where frames lie in the file, to be sent as they are stored; from a thread.
+
+        Parameters
+        ----------
+        frame_indices
+            From 0.
+
+        Returns
+        -------
+        list or None
+            For each frame its extents: little-endian samples if the transfer syntax is a
+            native one, else the code stream. None if they do not lie in the file like that:
+            `raw_frame` gives them.
+
+        Raises
+        ------
+        NoPixelData
+            The instance is no image.
+        NotFound
+            There is no such frame, or no file.
+        Invalid, Corrupt
+            The file does not say where its frames are, or is damaged.
+        """
+        pixel_data = _pixels(instance)
+        path = self._store.path(instance.blob.digest)
+        syntax, offset = instance.transfer_syntax_uid, instance.data_set_offset
+        return stored_extents(path, pixel_data, syntax, offset, frame_indices)
+
+    async def raw_frame(self, instance: StoredInstance, frame_index: int) -> bytes:
+        """Return one frame, counted from 0, as Explicit VR Little Endian has it.
+
+        Raises
+        ------
+        NoPixelData, NotFound, Invalid, Unsupported, Corrupt
+            See `hilum.imaging.raw_frame`.
+        Temporary
+            The node is stopping.
+        """
+        arguments = (
+            self._store.path(instance.blob.digest),
+            _pixels(instance),
+            instance.transfer_syntax_uid,
+            instance.data_set_offset,
+            frame_index,
+        )
+        if is_native(instance.transfer_syntax_uid):
+            return await asyncio.to_thread(raw_frame, *arguments)
+        return await self._workers.call(raw_frame, *arguments)
+
+
+def _pixels(instance: StoredInstance) -> PixelData:
+    if instance.pixel_data is None:
+        raise NoPixelData(f"instance {instance.identity.sop_instance_uid} has no pixel data")
+    return instance.pixel_data

@@ -1,0 +1,218 @@
+"""Answers of one part or many: ``multipart/related`` (RFC 2387) as PS3.18 8.6.1.2 uses it.
+
+Parts name what they consist of, bytes and ranges of files, and are sent without being read
+here. Where all of them are known the answer says its length; parts that are still to be
+made, one after the other, are sent in chunks.
+"""
+
+import hashlib
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from aiohttp import ETag, web
+
+from hilum.http.dicomweb.media_types import MULTIPART
+from hilum.http.dicomweb.sending import Piece, part_of, sending, size_of
+
+# What is at an address changes when another version is stored or more of a study arrives;
+# to ask costs a round trip. `private`: it is a patient's.
+_CACHING: Final = "private, no-cache"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of an answer, or all there is of one."""
+
+    content_type: str
+    """With its parameters."""
+    pieces: Sequence[Piece]
+    location: str = ""
+    """URL of what the part is."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the body."""
+        return sum(map(size_of, self.pieces))
+
+
+def entity_tag(*parts: object) -> str:
+    """Return a strong validator for an answer that is made of nothing but `parts`."""
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
+
+
+async def send_parts(
+    request: web.Request, media_type: str, parts: Sequence[Part], etag: str, status: int = 200
+) -> web.StreamResponse:
+    """Answer with parts that are all known.
+
+    Parameters
+    ----------
+    media_type
+        Of the parts, for the parameter ``type``.
+    etag
+        From `entity_tag`, over all that the parts are made of, their locations included.
+        The boundary is derived from it, so that equal answers are equal byte by byte.
+
+    Raises
+    ------
+    ConnectionError, HilumError
+        As of `Sending.send`; the connection is gone then.
+    """
+    if is_known(request, etag):
+        return _not_modified(etag)
+    response = _response(etag, status)
+    response.headers["Content-Type"] = _multipart_type(media_type, etag)
+    heads = [_head(part, etag, first=not index) for index, part in enumerate(parts)]
+    end = _end(etag)
+    response.content_length = sum(map(len, heads)) + sum(p.size for p in parts) + len(end)
+    pieces = _joined(heads, parts, end)
+    return await _send(request, response, pieces)
+
+
+async def send_parts_as_made(
+    request: web.Request,
+    media_type: str,
+    parts: AsyncIterator[Part],
+    etag: str,
+    status: int = 200,
+) -> web.StreamResponse:
+    """Answer with parts that are made one after the other, each when it is its turn.
+
+    Raises
+    ------
+    ConnectionError, HilumError
+        As of `Sending.send`, and what `parts` raises; the connection is gone then, unless
+        it was the very first part that could not be made.
+    """
+    if is_known(request, etag):
+        return _not_modified(etag)
+    response = _response(etag, status)
+    response.headers["Content-Type"] = _multipart_type(media_type, etag)
+    if request.method == "HEAD":
+        return await _send(request, response, ())
+    part = await anext(parts)  # if it cannot be had, there is still a status to say so
+    chunked = request.version >= (1, 1)
+    if chunked:
+        response.enable_chunked_encoding()
+    first = True
+    async with sending(request, response) as connection:
+        while True:
+            head = _head(part, etag, first=first)
+            await connection.send(_chunk((head, *part.pieces), chunked=chunked))
+            first = False
+            try:
+                part = await anext(parts)
+            except StopAsyncIteration:
+                break
+        await connection.send(_chunk((_end(etag),), chunked=chunked))
+    return response
+
+
+async def send_single(request: web.Request, part: Part, etag: str) -> web.StreamResponse:
+    """Answer with one part alone, or with the range of its bytes that the client asks for.
+
+    Raises
+    ------
+    ConnectionError, HilumError
+        As of `Sending.send`; the connection is gone then.
+    """
+    if is_known(request, etag):
+        return _not_modified(etag)
+    response = _response(etag)
+    response.headers["Content-Type"] = part.content_type
+    response.headers["Accept-Ranges"] = "bytes"
+    if part.location:
+        response.headers["Content-Location"] = part.location
+    size = part.size
+    pieces: Iterable[Piece] = part.pieces
+    if (wanted := _range(request, size, etag)) is not None:
+        start, stop = wanted
+        if start >= stop:
+            headers = {"Content-Range": f"bytes */{size}"}
+            return web.Response(status=416, headers=headers)
+        response.set_status(206)
+        response.headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
+        pieces = part_of(pieces, start, stop)
+        size = stop - start
+    response.content_length = size
+    return await _send(request, response, pieces)
+
+
+def is_known(request: web.Request, etag: str) -> bool:
+    """Return whether the client has this answer already (RFC 9110 13.1.2)."""
+    known: tuple[ETag, ...] = request.if_none_match or ()
+    return any(tag.value in (etag, "*") for tag in known)
+
+
+def _response(etag: str, status: int = 200) -> web.StreamResponse:
+    response = web.StreamResponse(status=status)
+    response.etag = etag
+    response.headers["Cache-Control"] = _CACHING
+    # The same address answers in other forms too.
+    response.headers["Vary"] = "Accept"
+    return response
+
+
+def _not_modified(etag: str) -> web.Response:
+    response = web.Response(status=304, headers={"Cache-Control": _CACHING, "Vary": "Accept"})
+    response.etag = etag
+    return response
+
+
+async def _send(
+    request: web.Request, response: web.StreamResponse, pieces: Iterable[Piece]
+) -> web.StreamResponse:
+    if request.method == "HEAD":
+        await response.prepare(request)
+        return response
+    async with sending(request, response) as connection:
+        await connection.send(pieces)
+    return response
+
+
+def _range(request: web.Request, size: int, etag: str) -> tuple[int, int] | None:
+    """Return the first byte asked for and the one behind the last; None: all of them."""
+    condition = request.headers.get("If-Range")
+    if "Range" not in request.headers or condition not in (None, f'"{etag}"'):
+        return None
+    try:
+        wanted = request.http_range
+    except ValueError:
+        return None  # several ranges, or another unit: a server may pass them over
+    start, stop, _ = wanted.indices(size)
+    return start, stop
+
+
+def _multipart_type(media_type: str, boundary: str) -> str:
+    return f'{MULTIPART}; type="{media_type}"; boundary={boundary}'
+
+
+def _head(part: Part, boundary: str, *, first: bool) -> bytes:
+    # There may be a line before the first boundary, but some clients take it for a part.
+    line = "" if first else "\r\n"
+    location = f"Content-Location: {part.location}\r\n" if part.location else ""
+    return (
+        f"{line}--{boundary}\r\nContent-Type: {part.content_type}\r\n"
+        f"Content-Length: {part.size}\r\n{location}\r\n"
+    ).encode("ascii", "backslashreplace")
+
+
+def _end(boundary: str) -> bytes:
+    return f"\r\n--{boundary}--\r\n".encode()
+
+
+def _joined(heads: Sequence[bytes], parts: Sequence[Part], end: bytes) -> Iterator[Piece]:
+    for head, part in zip(heads, parts, strict=True):
+        yield head
+        yield from part.pieces
+    yield end
+
+
+def _chunk(pieces: Sequence[Piece], *, chunked: bool) -> Iterator[Piece]:
+    """Yield the pieces as one chunk (RFC 9112 7.1)."""
+    if chunked:
+        yield f"{sum(map(size_of, pieces)):x}\r\n".encode()
+    yield from pieces
+    if chunked:
+        yield b"\r\n"

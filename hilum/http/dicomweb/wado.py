@@ -1,0 +1,204 @@
+"""WADO-RS: studies, series, instances and frames, as they are stored or as they are asked for.
+
+References
+----------
+PS3.18 10.4
+"""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import aclosing
+from typing import Final
+
+import structlog
+from aiohttp import web
+
+from hilum.core.errors import (
+    Corrupt,
+    HilumError,
+    Invalid,
+    NoPixelData,
+    NotFound,
+    Undecodable,
+    Unsupported,
+)
+from hilum.core.identifiers import parse_uid
+from hilum.core.levels import Level
+from hilum.core.query import Condition, Exact, Query
+from hilum.http.dicomweb.frames import FrameParts, frame_forms, parse_frames
+from hilum.http.dicomweb.instances import (
+    Choice,
+    choose_forms,
+    forms,
+    rewritten_part,
+    rewritten_parts,
+    stored_part,
+    url_of,
+)
+from hilum.http.dicomweb.media_types import DICOM, Form, accepted, choose, not_acceptable
+from hilum.http.dicomweb.related import entity_tag, send_parts, send_parts_as_made, send_single
+from hilum.http.dicomweb.urls import SERVICE_PATH, service_url
+from hilum.index.stored import StoredInstance
+from hilum.services.retrieve import Retrieve
+
+log = structlog.get_logger(__name__)
+
+STUDY: Final = SERVICE_PATH + "/studies/{study_uid}"
+SERIES: Final = STUDY + "/series/{series_uid}"
+INSTANCE: Final = SERIES + "/instances/{instance_uid}"
+
+#: Variable of a route to the level it names an entity of, top down.
+_LEVELS: Final = {
+    "study_uid": Level.STUDY,
+    "series_uid": Level.SERIES,
+    "instance_uid": Level.IMAGE,
+}
+
+
+def instances_query(request: web.Request) -> Query:
+    """Return the query for the instances below the resource that a path names.
+
+    Raises
+    ------
+    Invalid
+        A UID of it is none.
+    """
+    conditions = []
+    level = Level.STUDY
+    for name, level_named in _LEVELS.items():
+        if name in request.match_info:
+            level = level_named
+            uid = parse_uid(request.match_info[name], f"the UID of the {level.value.lower()}")
+            conditions.append(Condition(level.unique_key, Exact(uid)))
+    return Query(level=level, conditions=tuple(conditions))
+
+
+async def select(retrieve: Retrieve, request: web.Request) -> list[StoredInstance]:
+    """Return the instances below the resource that a path names, in reading order.
+
+    Raises
+    ------
+    Invalid
+        A UID of it is none.
+    NotFound
+        There is no such resource.
+    IndexUnavailable
+        MongoDB does not answer.
+    """
+    query = instances_query(request)
+    instances = await retrieve.select(query)
+    if not instances:
+        raise NotFound(f"there is nothing at {_named(request)}")
+    return instances
+
+
+def _named(request: web.Request) -> str:
+    """Return the resource of a path whose UIDs have been checked."""
+    return request.path.removeprefix(SERVICE_PATH)
+
+
+class Wado:
+    """Sends what is stored."""
+
+    def __init__(self, retrieve: Retrieve) -> None:
+        self._retrieve = retrieve
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the routes to add to the application."""
+        return [
+            web.get(STUDY, self._instances),
+            web.get(SERIES, self._instances),
+            web.get(INSTANCE, self._instances),
+            web.get(INSTANCE + "/frames/{frames}", self._frames),
+        ]
+
+    async def _instances(self, request: web.Request) -> web.StreamResponse:
+        accepts = accepted(request)
+        instances = await select(self._retrieve, request)
+        choices = list(choose_forms(accepts, instances, multipart=True))
+        single = False
+        if not choices and len(instances) == 1:
+            choices = list(choose_forms(accepts, instances, multipart=False))
+            single = True
+        if not choices:
+            raise not_acceptable(forms(instances[0].transfer_syntax_uid, multipart=True))
+        await asyncio.to_thread(self._retrieve.check, (choice.instance for choice in choices))
+        base = service_url(request)
+        etag = entity_tag(
+            base,
+            single,
+            [(each.instance.blob.digest, each.form.transfer_syntax_uid) for each in choices],
+        )
+        if single:
+            return await self._single(request, choices[0], base, etag)
+        # Some of a study may not be there in what was asked for (PS3.18 Table 10.4.3-1).
+        status = 200 if len(choices) == len(instances) else 206
+        try:
+            if all(choice.as_stored for choice in choices):
+                parts = [
+                    stored_part(self._retrieve, each.instance, url_of(each.instance, base))
+                    for each in choices
+                ]
+                return await send_parts(request, DICOM, parts, etag, status)
+            async with aclosing(rewritten_parts(self._retrieve, choices, base)) as made:
+                return await send_parts_as_made(request, DICOM, made, etag, status)
+        except HilumError as error:
+            _tell(request, error)
+            raise
+
+    async def _single(
+        self, request: web.Request, choice: Choice, base: str, etag: str
+    ) -> web.StreamResponse:
+        part, file = await rewritten_part(self._retrieve, choice, url_of(choice.instance, base))
+        try:
+            return await send_single(request, part, etag)
+        finally:
+            if file is not None:
+                file.close()
+
+    async def _frames(self, request: web.Request) -> web.StreamResponse:
+        (instance, *_) = await select(self._retrieve, request)
+        uid = instance.identity.sop_instance_uid
+        if not instance.number_of_frames:
+            raise NoPixelData(f"instance {uid} has no pixel data")
+        indices = parse_frames(request.match_info["frames"], instance.number_of_frames)
+        offered = frame_forms(instance.transfer_syntax_uid, single=len(indices) == 1)
+        form = choose(accepted(request), offered)
+        if form is None:
+            raise not_acceptable(offered)
+        base = service_url(request)
+        etag = entity_tag(base, instance.blob.digest, indices, form)
+        try:
+            return await self._send_frames(request, instance, indices, form, etag)
+        except Corrupt as error:
+            # Kept as it was sent; it is the sender's pixels that are damaged.
+            _tell(request, error)
+            raise Undecodable(f"instance {uid}: {error}") from error
+        except Invalid as error:
+            _tell(request, error)
+            raise Unsupported(f"instance {uid}: {error}") from error
+
+    async def _send_frames(
+        self,
+        request: web.Request,
+        instance: StoredInstance,
+        indices: Sequence[int],
+        form: Form,
+        etag: str,
+    ) -> web.StreamResponse:
+        url = url_of(instance, service_url(request))
+        frames = FrameParts(self._retrieve, instance, form, url)
+        parts = await frames.known(indices)
+        if parts is None:
+            async with aclosing(frames.made(indices)) as made:
+                return await send_parts_as_made(request, form.media_type, made, etag)
+        if form.multipart:
+            return await send_parts(request, form.media_type, parts, etag)
+        return await send_single(request, parts[0], etag)
+
+
+def _tell(request: web.Request, error: HilumError) -> None:
+    """Log an answer that was broken off: the client only sees that it is not whole."""
+    if request.transport is None or request.transport.is_closing():
+        uids = {name: request.match_info[name] for name in _LEVELS if name in request.match_info}
+        log.error("retrieve_broken_off", reason=str(error), code=error.code, **uids)
