@@ -8,12 +8,14 @@ Values in conditions are in the form the index keeps them (`core.matching`).
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, TypeAlias
+from types import MappingProxyType
+from typing import Any, Final, TypeAlias
 
 from hilum.core.instance import Attributes
-from hilum.core.levels import Level, json_tag, vr_of
+from hilum.core.levels import LEVEL_OF, Level, json_tag, vr_of
 
 Scalar: TypeAlias = str | int | float
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 class Model(Enum):
@@ -123,36 +125,61 @@ class Query:
         A requested key that the entity has no value for is there without one (PS3.4
         C.2.2.1), unless it is `where_known`; a key not asked for is not.
         """
-        return self.selector()(attributes)
+        return self.selector(attributes)(attributes)
 
-    def selector(self) -> Callable[[Attributes], Attributes]:
-        """Return `select` for many matches: what is to be selected is worked out once."""
-        wanted = [
-            (
-                json_tag(keyword),
-                None if keyword in self.where_known else {"vr": vr_of(keyword)},
-                [json_tag(each) for each in self.requested_items.get(keyword, ())],
-            )
-            for keyword in self.requested
-        ]
-        wanted.sort(key=lambda each: each[0])
+    def selector(
+        self, inherited: Attributes, constant: Mapping[str, dict[str, Any]] = _NOTHING
+    ) -> Callable[[Attributes], Attributes]:
+        """Return `select` for the entities in one that contains them all.
+
+        Parameters
+        ----------
+        inherited
+            Attributes of the levels above this query's.
+        constant
+            Elements that every answer has; they go before what would be selected.
+
+        Returns
+        -------
+        callable
+            From an entity's attributes of its own level to all that was requested. What is
+            the same for all of them has been selected once.
+        """
+        shared = dict(constant)
+        own = []
+        for keyword in self.requested:
+            tag = json_tag(keyword)
+            blank = None if keyword in self.where_known else {"vr": vr_of(keyword)}
+            wanted = tuple(json_tag(each) for each in self.requested_items.get(keyword, ()))
+            if tag in constant:
+                continue
+            if LEVEL_OF[keyword] is self.level:
+                own.append((tag, blank, wanted))
+                shared[tag] = {}  # its place
+            elif element := _chosen(inherited.get(tag), blank, wanted):
+                shared[tag] = element
+        shared = dict(sorted(shared.items()))
 
         def select(attributes: Attributes) -> Attributes:
-            selected: Attributes = {}
-            for tag, blank, item_tags in wanted:
-                element = attributes.get(tag)
-                if element is None or (blank is None and len(element) == 1):
-                    if blank is not None:
-                        selected[tag] = blank
-                    continue
-                if item_tags and "Value" in element:
-                    element = {**element, "Value": _parts(element["Value"], item_tags)}
-                selected[tag] = element
+            selected = shared.copy()
+            for tag, blank, wanted in own:
+                if element := _chosen(attributes.get(tag), blank, wanted):
+                    selected[tag] = element
+                else:
+                    del selected[tag]
             return selected
 
         return select
 
 
-def _parts(items: list[Any], tags: list[str]) -> list[Attributes]:
-    """Return of each item the elements with these tags."""
-    return [{tag: item[tag] for tag in tags if tag in item} for item in items]
+def _chosen(
+    element: dict[str, Any] | None, blank: dict[str, Any] | None, wanted: tuple[str, ...]
+) -> dict[str, Any] | None:
+    """Return an element as it is answered: `blank` without a value, of items what is wanted."""
+    if element is None or "Value" not in element:
+        # Other ways to have a value: a URI of it, or its bytes in Base64 (PS3.18 F.2.2).
+        return element if element is not None and len(element) > 1 else blank
+    if not wanted:
+        return element
+    items = [{tag: item[tag] for tag in wanted if tag in item} for item in element["Value"]]
+    return {**element, "Value": items}

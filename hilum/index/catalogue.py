@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from hilum.core.errors import NotFound
 from hilum.core.instance import Attributes
-from hilum.core.levels import COMPUTED_KEYWORDS, Level, json_tag, vr_of
+from hilum.core.levels import COMPUTED_KEYWORDS, LEVEL_OF, Level, json_tag, vr_of
 from hilum.core.query import Condition, Exact, Query
 from hilum.index import patients, walk
 from hilum.index.database import Database, Document
@@ -34,6 +34,12 @@ _MATCH_FIELDS: Final[Mapping[str, Any]] = {
     "updated_at": 1,
 }
 _ABOVE: Final = {Level.SERIES: Level.STUDY, Level.IMAGE: Level.SERIES}
+#: Where an entity of the first level says how many of the second it contains.
+_COUNTERS: Final = {
+    (Level.STUDY, Level.SERIES): "NumberOfStudyRelatedSeries",
+    (Level.STUDY, Level.IMAGE): "NumberOfStudyRelatedInstances",
+    (Level.SERIES, Level.IMAGE): "NumberOfSeriesRelatedInstances",
+}
 #: Up to here the entities of a level are counted, one by one.
 _COUNTED: Final = 10_000
 _INSTANCE_PROJECTIONS: Final = {Level.IMAGE: STORED_FIELDS, Level.SERIES: {"order": 1}}
@@ -77,21 +83,63 @@ class Catalogue:
         )
         with translated():
             async with aclosing(found):
-                async for match in found:
-                    yield match
+                async for batch in found:
+                    for match in batch:
+                        yield match
 
-    async def _find(self, query: Query) -> AsyncGenerator[Match, None]:
+    async def _find(self, query: Query) -> AsyncGenerator[list[Match], None]:
         above: Document | None = None
         inherited: Attributes = {}
         found = walk.rows(self._database, query, _projections(query))
         async with aclosing(found):
-            async for row in found:
-                container = row.get(_ABOVE[query.level]) if query.level in _ABOVE else None
-                if container is not above:
-                    # Rows of one series share its document, and so what they inherit.
-                    above = container
-                    inherited = _inherited(row, query.level)
-                yield _match(row, query.level, inherited)
+            async for rows in found:
+                matches = []
+                for row in rows:
+                    container = row.get(_ABOVE[query.level]) if query.level in _ABOVE else None
+                    if container is not above:
+                        # Rows of one series share its document, and so what they inherit.
+                        above = container
+                        inherited = _inherited(row, query.level)
+                    matches.append(_match(row, query.level, inherited))
+                yield matches
+
+    async def data_sets(
+        self, query: Query, constant: Attributes
+    ) -> AsyncGenerator[list[Attributes], None]:
+        """Yield what `query` requests of all it finds, STUDY to IMAGE level, in `find`'s order.
+
+        Parameters
+        ----------
+        constant
+            Elements that each data set has beside what is requested.
+
+        Yields
+        ------
+        list of data sets
+            As many as come at a time, elements in order of tags.
+
+        Raises
+        ------
+        IndexUnavailable
+            MongoDB does not answer, or no longer.
+        """
+        level = query.level
+        above: Document | None = None
+        select = query.selector({}, constant)
+        found = walk.rows(self._database, query, _requested(query))
+        with translated():
+            async with aclosing(found):
+                async for rows in found:
+                    data_sets = []
+                    for row in rows:
+                        if level in _ABOVE and row[_ABOVE[level]] is not above:
+                            above = row[_ABOVE[level]]
+                            select = query.selector(_inherited(row, level), constant)
+                        document = row[level]
+                        attributes = document.get("attributes", {})
+                        attributes.update(_computed(level, document))
+                        data_sets.append(select(attributes))
+                    yield data_sets
 
     async def count(self, query: Query) -> int:
         """Return how many `query` finds, its limit and offset aside.
@@ -109,9 +157,27 @@ class Catalogue:
             elsewhere = [level for level, each in filters.items() if each and level != query.level]
             if not elsewhere:
                 return await self._count(query.level, filters[query.level])
-            found = walk.rows(self._database, query, {})
-            async with aclosing(found):
-                return sum([1 async for _ in found])
+            return await self._count_below(query, filters)
+
+    async def _count_below(self, query: Query, filters: Mapping[Level, Filter]) -> int:
+        """Return how many `query` finds by conditions on what contains it.
+
+        What no condition is on is not read: what is above says how many it contains.
+        """
+        levels = walk.LEVELS[: walk.LEVELS.index(query.level) + 1]
+        lowest = max(levels.index(level) for level in levels if filters[level])
+        counter = _COUNTERS.get((levels[lowest], query.level))
+        found = walk.rows(
+            self._database,
+            replace(query, level=levels[lowest]) if counter else query,
+            {levels[lowest]: {counter: 1}} if counter else {},
+        )
+        async with aclosing(found):
+            batches = [
+                sum(row[levels[lowest]].get(counter) or 0 for row in rows) if counter else len(rows)
+                async for rows in found
+            ]
+        return sum(batches)
 
     async def _count(self, level: Level, condition: Filter) -> int:
         collection = self._database.collection(level)
@@ -140,7 +206,7 @@ class Catalogue:
         found = walk.rows(self._database, below, _INSTANCE_PROJECTIONS)
         with translated():
             async with aclosing(found):
-                documents = [row async for row in found]
+                documents = [row async for batch in found for row in batch]
         documents.sort(key=_retrieval_order)
         return [stored_instance(row[Level.IMAGE]) for row in documents]
 
@@ -234,6 +300,17 @@ class Catalogue:
         with translated():
             found = await self._database.studies.aggregate(pipeline).to_list(1)
         return Statistics(**found[0]) if found else Statistics(0, 0, 0, 0, 0, 0)
+
+
+def _requested(query: Query) -> walk.Projections:
+    """Return the fields that the requested attributes are in, and no others."""
+    projections: dict[Level, dict[str, Any]] = {level: {} for level in walk.LEVELS}
+    for keyword in query.requested:
+        level = LEVEL_OF[keyword]
+        fields = projections[Level.STUDY if level is Level.PATIENT else level]
+        field = _COMPUTED.get(level, {}).get(keyword) or f"attributes.{json_tag(keyword)}"
+        fields[field] = 1
+    return projections
 
 
 def _projections(query: Query) -> walk.Projections:

@@ -20,20 +20,20 @@ _AT_ONCE: Final = 200
 _NEWEST_FIRST: Final = {"StudyDate": -1, "StudyTime": -1, "_id": 1}
 
 
-async def find(database: Database, query: Query) -> AsyncGenerator[Match, None]:
-    """Yield the patients that `query` finds, by name, then Patient ID."""
+async def find(database: Database, query: Query) -> AsyncGenerator[list[Match], None]:
+    """Yield the patients that `query` finds, by name, then Patient ID; some at a time."""
     async with aclosing(_matching(database, query)) as found:
-        async for match in page(found, query):
-            yield match
+        async for batch in page(found, query):
+            yield batch
 
 
 async def count(database: Database, query: Query) -> int:
     """Return the number of patients that `query` finds."""
     async with aclosing(_matching(database, query)) as found:
-        return sum([1 async for _ in found])
+        return sum([len(batch) async for batch in found])
 
 
-async def _matching(database: Database, query: Query) -> AsyncGenerator[Match, None]:
+async def _matching(database: Database, query: Query) -> AsyncGenerator[list[Match], None]:
     counted = [each for each in query.conditions if each.keyword in _COMPUTED]
     stored = tuple(each for each in query.conditions if each.keyword not in _COMPUTED)
     studies = level_filters(Query(Level.STUDY, stored, text=query.text))[Level.STUDY]
@@ -54,17 +54,10 @@ async def _matching(database: Database, query: Query) -> AsyncGenerator[Match, N
         ]
     )
     try:
-        chunk: list[Document] = []
-        async for patient in cursor:
-            chunk.append(patient)
-            if len(chunk) == _AT_ONCE:
-                for match in await _matches(database, chunk):
-                    if _meets(match, counted):
-                        yield match
-                chunk = []
-        for match in await _matches(database, chunk):
-            if _meets(match, counted):
-                yield match
+        while chunk := await cursor.to_list(_AT_ONCE):
+            found = await _matches(database, chunk)
+            if kept := [match for match in found if _meets(match, counted)]:
+                yield kept
     finally:
         await cursor.close()
 

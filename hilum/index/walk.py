@@ -49,13 +49,18 @@ _BATCH: Final = 250
 
 async def rows(
     database: Database, query: Query, projections: Projections
-) -> AsyncGenerator[Row, None]:
+) -> AsyncGenerator[list[Row], None]:
     """Yield what `query` finds, STUDY to IMAGE level, with all that contains it.
 
     Parameters
     ----------
     projections
         Fields wanted of each level's documents.
+
+    Yields
+    ------
+    list of Row
+        As many as come at a time, at least one: awaiting each takes longer than to read it.
 
     Notes
     -----
@@ -76,20 +81,25 @@ async def rows(
         if not only_here:
             found = page(found, query)
             await stack.enter_async_context(aclosing(found))
-        async for row in found:
-            yield row
+        async for batch in found:
+            yield batch
 
 
-async def page(found: AsyncGenerator[T, None], query: Query) -> AsyncGenerator[T, None]:
+async def page(found: AsyncGenerator[list[T], None], query: Query) -> AsyncGenerator[list[T], None]:
     """Yield those of `found` that lie within the offset and limit of `query`."""
-    end = None if query.limit is None else query.offset + query.limit
-    position = 0
-    async for each in found:
-        if end is not None and position >= end:
+    skipped, left = query.offset, query.limit
+    if left == 0:
+        return
+    async for batch in found:
+        kept = batch[skipped:]
+        skipped = max(0, skipped - len(batch))
+        if left is not None:
+            kept = kept[:left]
+            left -= len(kept)
+        if kept:
+            yield kept
+        if left == 0:
             return
-        if position >= query.offset:
-            yield each
-        position += 1
 
 
 def starting_level(query: Query, filters: Mapping[Level, Filter]) -> Level:
@@ -112,7 +122,7 @@ async def _scan(
     condition: Filter,
     projections: Projections,
     paged: Query | None,
-) -> AsyncGenerator[Row, None]:
+) -> AsyncGenerator[list[Row], None]:
     cursor = (
         database.collection(level)
         .find(condition, _fields(projections, level), batch_size=_BATCH)
@@ -123,47 +133,49 @@ async def _scan(
             return  # To MongoDB a limit of 0 is none.
         cursor = cursor.skip(paged.offset).limit(paged.limit or 0)
     try:
-        async for document in cursor:
-            yield {level: document}
+        while documents := await cursor.to_list(_BATCH):
+            yield [{level: document} for document in documents]
     finally:
-        await cursor.close()
+        if cursor.alive:  # else it is closed, and to say so takes a thread
+            await cursor.close()
 
 
 async def _with_parents(
     database: Database,
-    found: AsyncGenerator[Row, None],
+    found: AsyncGenerator[list[Row], None],
     level: Level,
     filters: Mapping[Level, Filter],
     projections: Projections,
-) -> AsyncGenerator[Row, None]:
+) -> AsyncGenerator[list[Row], None]:
     """Add the documents above; leave out rows that the conditions above exclude."""
     async for chunk in _chunks(found, _PARENTS_AT_ONCE):
         remaining = chunk
         child = level
         while child in _PARENT:
             parent = LEVELS[LEVELS.index(child) - 1]
-            ids = list({row[child][_PARENT[child]] for row in remaining})
+            field = _PARENT[child]
+            ids = list({row[child][field] for row in remaining})
             cursor = database.collection(parent).find(
                 {"$and": [{"_id": {"$in": ids}}, filters[parent]]}, _fields(projections, parent)
             )
-            parents = {document["_id"]: document async for document in cursor}
+            parents = {document["_id"]: document for document in await cursor.to_list(None)}
             remaining = [
-                {**row, parent: parents[row[child][_PARENT[child]]]}
+                {**row, parent: parents[row[child][field]]}
                 for row in remaining
-                if row[child][_PARENT[child]] in parents
+                if row[child][field] in parents
             ]
             child = parent
-        for row in remaining:
-            yield row
+        if remaining:
+            yield remaining
 
 
 async def _with_children(
     database: Database,
-    found: AsyncGenerator[Row, None],
+    found: AsyncGenerator[list[Row], None],
     level: Level,
     condition: Filter,
     projections: Projections,
-) -> AsyncGenerator[Row, None]:
+) -> AsyncGenerator[list[Row], None]:
     """Replace each row by one for each entity of `level` in it, in order."""
     above = LEVELS[LEVELS.index(level) - 1]
     field = _PARENT[level]
@@ -181,32 +193,41 @@ async def _with_children(
         try:
             if len(chunk) == 1:
                 # However many there are, they need not be held.
-                async for document in cursor:
-                    yield {**chunk[0], level: document}
+                while documents := await cursor.to_list(_BATCH):
+                    yield [{**chunk[0], level: document} for document in documents]
                 continue
             children: dict[str, list[Document]] = {}
-            async for document in cursor:
+            for document in await cursor.to_list(None):
                 children.setdefault(document[field], []).append(document)
         finally:
-            await cursor.close()
-        for key, row in by_id.items():
-            for document in children.get(key, ()):
-                yield {**row, level: document}
+            if cursor.alive:
+                await cursor.close()
+        batch = [
+            {**row, level: document}
+            for key, row in by_id.items()
+            for document in children.get(key, ())
+        ]
+        if batch:
+            yield batch
 
 
 async def _chunks(
-    found: AsyncGenerator[Row, None], weight: int, level: Level | None = None, field: str = ""
+    found: AsyncGenerator[list[Row], None],
+    weight: int,
+    level: Level | None = None,
+    field: str = "",
 ) -> AsyncGenerator[list[Row], None]:
     """Yield rows in lists of at least one, and of about `weight` by the field's number."""
     chunk: list[Row] = []
     total = 0
-    async for row in found:
-        own = max(1, row[level].get(field) or 1) if level else 1
-        if chunk and total + own > weight:
-            yield chunk
-            chunk, total = [], 0
-        chunk.append(row)
-        total += own
+    async for batch in found:
+        for row in batch:
+            own = max(1, row[level].get(field) or 1) if level else 1
+            if chunk and total + own > weight:
+                yield chunk
+                chunk, total = [], 0
+            chunk.append(row)
+            total += own
     if chunk:
         yield chunk
 

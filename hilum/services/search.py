@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 from hilum.core.errors import NotFound
+from hilum.core.instance import Attributes
 from hilum.core.levels import Level
 from hilum.core.query import Condition, Exact, Query
 from hilum.index.catalogue import Catalogue
@@ -34,6 +35,18 @@ class Search:
             MongoDB does not answer, at the start or half-way.
         """
         return self._catalogue.find(query)
+
+    def data_sets(
+        self, query: Query, constant: Attributes
+    ) -> AsyncGenerator[list[Attributes], None]:
+        """Yield what `query` requests of its matches, several at a time, with `constant`.
+
+        Raises
+        ------
+        IndexUnavailable
+            MongoDB does not answer, at the start or half-way.
+        """
+        return self._catalogue.data_sets(query, constant)
 
     async def count(self, query: Query) -> int:
         """Return how many matches `query` has, its limit and offset left aside."""
