@@ -8,6 +8,7 @@ from aiohttp import web
 
 from hilum.http.cors import CrossOrigin
 from hilum.http.dicomweb.qido import Qido
+from hilum.http.dicomweb.stow import Stow
 from hilum.http.dicomweb.urls import TRUSTED_PROXIES, trusted_networks
 from hilum.http.dicomweb.wado import Wado
 from hilum.http.errors import translate_errors
@@ -70,6 +71,7 @@ def make_app(services: Services) -> web.Application:
             *health.routes(),
             *services.metrics.routes(),
             *Uploads(intake, overrides).routes(),
+            *Stow(intake).routes(),
             *Studies(services.search).routes(),
             *Frames(services.pictures).routes(),
             *Qido(services.search).routes(),

@@ -152,4 +152,6 @@ def _with_outcome(arrival: Arrival) -> Arrival:
         return arrival
     if not isinstance(fault, HilumError):
         fault = HilumError("the node could not store the file; it is kept in quarantine")
+    fault.sop_class_uid = result.header.sop_class_uid
+    fault.sop_instance_uid = result.header.identity.sop_instance_uid
     return replace(arrival, result=fault)
