@@ -89,6 +89,8 @@ def _instance_json(match: Match, frame_index: int) -> dict[str, Any]:
         "photometricInterpretation": _text(attributes, "PhotometricInterpretation"),
         "windowCenter": _number(attributes, "WindowCenter"),
         "windowWidth": _number(attributes, "WindowWidth"),
+        "windows": _windows(attributes),
+        "imageOrientationPatient": _numbers(attributes, "ImageOrientationPatient"),
         "frameTime": _number(attributes, "FrameTime"),
         "transferSyntaxUID": _text(attributes, "AvailableTransferSyntaxUID"),
         "orthancInstanceId": match.instance,
@@ -116,9 +118,27 @@ def _text(attributes: Attributes, keyword: str) -> str:
     return person_name(values[0]) if element.get("vr") == "PN" else str(values[0])
 
 
+def _windows(attributes: Attributes) -> list[dict[str, int | float]]:
+    """Return the windows a file offers to choose among, its own choice first."""
+    centers = _numbers(attributes, "WindowCenter")
+    widths = _numbers(attributes, "WindowWidth")
+    return [{"center": c, "width": w} for c, w in zip(centers, widths, strict=False)]
+
+
+def _numbers(attributes: Attributes, keyword: str) -> list[int | float]:
+    """Return all values; none if one of them is no number, as places have meanings."""
+    numbers = [_as_number(value) for value in _values(attributes, keyword)]
+    known = [number for number in numbers if number is not None]
+    return known if len(known) == len(numbers) else []
+
+
 def _number(attributes: Attributes, keyword: str) -> int | float | None:
-    """Return the first value, which the model has as a number or, kept as sent, as text."""
-    value = next(iter(_values(attributes, keyword)), None)
+    """Return the first value, or null."""
+    return _as_number(next(iter(_values(attributes, keyword)), None))
+
+
+def _as_number(value: Any) -> int | float | None:
+    """Return a value, which the model has as a number or, kept as sent, as text."""
     if isinstance(value, str):
         try:
             value = float(value)

@@ -1,34 +1,23 @@
 """The web page in a real Chromium on a real node.
 
 What the canvas shows is compared with pixels windowed here, by numpy from PS3.3
-C.11.2.1.2, and with the shared oracle where it is present. While a page is open, any
-error on its console and any request that fails, fails the test.
+C.11.2.1.2, and with the shared oracle where it is present. The viewer's own parts are
+tested in `test_viewer`.
 """
 
-import base64
 import hashlib
 import re
 import subprocess
 import sys
 import urllib.parse
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from playwright.sync_api import (
-    Browser,
-    ConsoleMessage,
-    Page,
-    Request,
-    Response,
-    Route,
-    expect,
-    sync_playwright,
-)
+from playwright.sync_api import Browser, Request, Route, expect
 from pydicom import dcmread
 from pydicom.uid import XRayAngiographicImageStorage
 
@@ -37,87 +26,11 @@ from tests import dcmtk
 from tests.corpus import REAL_IMAGES, rows
 from tests.generated import ct, ct_files, save, uid
 from tests.nodes import RunningNode
+from tests.visits import CANVAS, Visit, canvas_pixels, chromium, drag, visiting, wait_for_image
 
-CHROMIUM = "/usr/bin/chromium"
-ARGUMENTS = (
-    "--no-sandbox",  # root in a container has no other choice
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-CANVAS = "canvas#frame"
 #: Slices are wider than high, so that a picture that is turned or stretched shows.
 SHAPE = (48, 64)
 SLICES = 12
-
-
-@dataclass
-class Visit:
-    """A page, and what went wrong in it so far."""
-
-    page: Page
-    node: RunningNode
-    problems: list[str] = field(default_factory=list)
-
-    def watch(self) -> None:
-        self.page.on("console", self._console)
-        self.page.on("pageerror", lambda error: self.problems.append(f"page: {error}"))
-        self.page.on("requestfailed", self._failed)
-        self.page.on("response", self._answered)
-
-    def _console(self, message: ConsoleMessage) -> None:
-        if message.type in {"error", "warning"}:
-            self.problems.append(f"console: {message.text}")
-
-    def _failed(self, request: Request) -> None:
-        # The page gives up requests for frames nobody waits for any more.
-        if request.failure != "net::ERR_ABORTED":
-            self.problems.append(f"request: {request.url}: {request.failure}")
-
-    def _answered(self, response: Response) -> None:
-        if response.status >= 400:
-            self.problems.append(f"response: {response.status} {response.url}")
-
-    def goto(self, fragment: str = "#/") -> Page:
-        self.page.goto(f"{self.node.http_url}/{fragment}")
-        return self.page
-
-    def open_study(self, study_uid: str, position: int = 0) -> Page:
-        page = self.goto(f"#/studies/{study_uid}")
-        wait_for_image(page, position)
-        return page
-
-
-def wait_for_image(page: Page, position: int) -> None:
-    """Wait until the canvas shows the series' image at `position`, counted from 0."""
-    expect(page.locator(f'{CANVAS}[data-ready="true"][data-position="{position}"]')).to_be_visible()
-
-
-def canvas_pixels(page: Page) -> NDArray[np.uint8]:
-    """Return the grey values on the canvas, ``(rows, columns)``."""
-    width, height, data = page.evaluate(
-        """(selector) => {
-          const canvas = document.querySelector(selector);
-          const { width, height } = canvas;
-          // Read from a copy: Chromium warns of pages that read their own canvas often.
-          const copy = new OffscreenCanvas(width, height).getContext("2d");
-          copy.drawImage(canvas, 0, 0);
-          const { data } = copy.getImageData(0, 0, width, height);
-          let text = "";
-          for (let i = 0; i < data.length; i += 4096) {
-            text += String.fromCharCode(...data.subarray(i, i + 4096));
-          }
-          return [width, height, btoa(text)];
-        }""",
-        CANVAS,
-    )
-    pixels = np.frombuffer(base64.b64decode(data), np.uint8).reshape(height, width, 4)
-    assert (pixels[..., 3] == 255).all()
-    assert (pixels[..., :1] == pixels[..., :3]).all(), "not grey"
-    return pixels[..., 0]
 
 
 def windowed(stored: NDArray[Any], center: float, width: float) -> NDArray[np.uint8]:
@@ -133,22 +46,15 @@ def slice_pixels(number: int) -> NDArray[np.uint16]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    expect.set_options(timeout=15_000)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
 def visit(browser: Browser, shared_node: RunningNode) -> Iterator[Visit]:
     """A visit to the module's node that must end without a problem."""
-    page = browser.new_page(viewport={"width": 1440, "height": 900})
-    visit = Visit(page, shared_node)
-    visit.watch()
-    yield visit
-    page.close()
-    assert not visit.problems
+    with visiting(browser, shared_node) as visit:
+        yield visit
 
 
 @pytest.fixture(scope="module")
@@ -375,7 +281,7 @@ def test_dragging_windows_the_image(visit: Visit, ct_study: str) -> None:
     np.testing.assert_array_equal(
         canvas_pixels(page), 255 - windowed(slice_pixels(2), center, width)
     )
-    page.locator(CANVAS).dblclick()
+    page.keyboard.press("r")
     expect(corner).to_contain_text("C 40 W 400")
     wait_for_image(page, 1)
     np.testing.assert_array_equal(canvas_pixels(page), windowed(slice_pixels(2), 40, 400))
@@ -523,7 +429,7 @@ def test_an_instance_without_pixels_says_so(
         delattr(document, keyword)
     dcmtk.storescu(shared_node.peer, save(document, tmp_path / "1.dcm"))
     page = visit.goto(f"#/studies/{uid('document')}")
-    expect(page.locator("#viewer-blank")).to_contain_text("No images in this series")
+    expect(page.locator(".viewport__blank")).to_contain_text("No images in this series")
 
 
 @pytest.mark.skipif(not rows("RENDER_ORACLE.csv"), reason="the real images are not here")
@@ -643,17 +549,6 @@ def test_page_lives_through_an_empty_and_an_absent_node(
     expect(notice).to_be_hidden(timeout=20_000)
     expect(row).to_be_visible()
     page.close()
-
-
-def drag(page: Page, right: int, down: int) -> None:
-    """Drag across the middle of the canvas, in steps as a hand does."""
-    box = page.locator(CANVAS).bounding_box()
-    assert box is not None
-    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-    page.mouse.move(x, y)
-    page.mouse.down()
-    page.mouse.move(x + right, y + down, steps=8)
-    page.mouse.up()
 
 
 def note_window(request: Request, asked: list[dict[str, str]]) -> None:

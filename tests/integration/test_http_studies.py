@@ -134,6 +134,8 @@ async def test_one_study_has_its_series_and_instances_in_order(node: HttpNode) -
     moving = ct(5, series="a", SeriesNumber=2, SeriesInstanceUID=uid("a"), NumberOfFrames=3)
     moving.PixelData = 3 * moving.PixelData
     moving.FrameTime = "33.3"
+    moving.WindowCenter, moving.WindowWidth = ["40", "-600"], ["400", "1500", "1"]
+    moving.ImageOrientationPatient = ["1", "0", "0", "0", "0.8", "-0.6"]
     report = ct(2, series="a", SeriesNumber=2, SeriesInstanceUID=uid("a"))
     del report.PixelData, report.Rows, report.WindowCenter
     await node.upload(*((str(n), encoded(file)) for n, file in enumerate([*files, moving, report])))
@@ -159,12 +161,15 @@ async def test_one_study_has_its_series_and_instances_in_order(node: HttpNode) -
         "photometricInterpretation": "MONOCHROME2",
         "windowCenter": 40,
         "windowWidth": 400,
+        "windows": [{"center": 40, "width": 400}, {"center": -600, "width": 1500}],
+        "imageOrientationPatient": [1, 0, 0, 0, 0.8, -0.6],
         "frameTime": 33.3,
         "transferSyntaxUID": "1.2.840.10008.1.2.1",
         "orthancInstanceId": public_id("TEST-1", uid(1), uid("a"), uid(1, "a", 5)),
     }
     bare = middle["instances"][1]
     assert (bare["rows"], bare["columns"], bare["windowCenter"]) == (None, 64, None)
+    assert (bare["windows"], bare["imageOrientationPatient"]) == ([], [])
 
 
 async def test_first_frames_are_where_the_frames_are(node: HttpNode) -> None:

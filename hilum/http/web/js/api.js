@@ -94,6 +94,18 @@ export async function fetchFrame(url, signal, sopInstanceUid) {
   return createImageBitmap(await answer.blob(), options);
 }
 
+/** The data set of an instance without its bulk data, in the DICOM JSON model (PS3.18 F.2). */
+export async function getMetadata(studyUid, seriesUid, sopInstanceUid) {
+  const names = ["studies", studyUid, "series", seriesUid, "instances", sopInstanceUid];
+  const path = names.map(encodeURIComponent).join("/");
+  return (await getJson(`dicom-web/${path}/metadata`))[0];
+}
+
+/** Keywords of the data dictionary (PS3.6) by tag, `{"00100010": "PatientName"}`. */
+export async function getDictionary() {
+  return (await getJson("api/dicom/dictionary")).data;
+}
+
 /** The node's own account of itself; a 503 is an account too. */
 export async function getHealth(signal) {
   const answer = await request("health", signal);

@@ -1,10 +1,21 @@
-// Playing a series as a film, at the rate it was taken.
+// Playing a series as a film, at the rate it was taken or another one.
 
-const USUAL_FRAME_TIME_MS = 1000 / 15;
+/** Where nobody says how long a frame stands. */
+export const USUAL_RATE = 15;
+/** Rates one steps through, in frames a second. */
+const STEPS = [1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 60];
+/** A screen's beats wander: a frame due this soon is shown with the present one. */
+const TOLERANCE_MS = 4;
+
+/** The rate next to `rate`, upwards or downwards. */
+export function nextRate(rate, step) {
+  const found = step > 0 ? STEPS.find((one) => one > rate) : STEPS.findLast((one) => one < rate);
+  return found ?? rate;
+}
 
 export class Cine {
   #advance;
-  #frameTime = USUAL_FRAME_TIME_MS;
+  #rate = USUAL_RATE;
   #due = 0;
   #request = 0;
 
@@ -20,9 +31,16 @@ export class Cine {
     return this.#request !== 0;
   }
 
-  /** @param frameTime - milliseconds a frame stands (0018,1063); unknown if not positive. */
-  play(frameTime) {
-    this.#frameTime = frameTime > 0 ? frameTime : USUAL_FRAME_TIME_MS;
+  /** Frames a second; a new rate holds from the next frame on. */
+  get rate() {
+    return this.#rate;
+  }
+
+  set rate(rate) {
+    this.#rate = rate;
+  }
+
+  play() {
     this.#due = 0;
     if (!this.playing) this.#schedule();
   }
@@ -32,16 +50,13 @@ export class Cine {
     this.#request = 0;
   }
 
-  get framesPerSecond() {
-    return 1000 / this.#frameTime;
-  }
-
   #schedule() {
     this.#request = requestAnimationFrame((now) => {
       this.#schedule();
-      if (now < this.#due || !this.#advance()) return;
+      if (now < this.#due - TOLERANCE_MS || !this.#advance()) return;
       // Keep the beat; after a wait start a new one rather than hurry.
-      this.#due = Math.max(this.#due, now - this.#frameTime) + this.#frameTime;
+      const frameTime = 1000 / this.#rate;
+      this.#due = Math.max(this.#due, now - frameTime) + frameTime;
     });
   }
 }

@@ -1,14 +1,17 @@
-// The canvas: holds the frame pixel for pixel, the style sheet fits it to the stage.
+// The canvas: holds the frame pixel for pixel. The style sheet fits it to its viewport, and
+// a transform enlarges and moves it; no pixel is resampled in script.
 
-const LARGEST_ZOOM = 16;
+const LARGEST_SCALE = 32;
+const SMALLEST_ZOOM = 0.2;
 
 export class Display {
   #canvas;
   #context;
   #inverted = false;
+  /** Enlargement over the fitted picture. */
   #zoom = 1;
-  #left = 0;
-  #top = 0;
+  /** Of the picture's middle from the viewport's, in parts of the picture as it is shown. */
+  #offset = { x: 0, y: 0 };
 
   constructor(canvas) {
     this.#canvas = canvas;
@@ -21,6 +24,7 @@ export class Display {
     if (canvas.width !== picture.width || canvas.height !== picture.height) {
       canvas.width = picture.width;
       canvas.height = picture.height;
+      this.#place();
     }
     this.#context.drawImage(picture, 0, 0);
     if (this.#inverted) this.#invert();
@@ -52,18 +56,28 @@ export class Display {
     this.#context.globalCompositeOperation = "source-over";
   }
 
-  /** CSS pixels an image pixel takes: 1 is actual size. */
+  /** Pixels of the screen that a pixel of the image takes: 1 is actual size. */
   get scale() {
-    const { width, height, clientWidth, clientHeight } = this.#canvas;
-    return Math.min(clientWidth / width, clientHeight / height) * this.#zoom;
+    return this.#fitted * this.#zoom * devicePixelRatio;
   }
 
-  /** Zoom about a point of the stage, in CSS pixels from its corner. */
+  /** CSS pixels that a pixel of the fitted picture takes. */
+  get #fitted() {
+    const { width, height, clientWidth, clientHeight } = this.#canvas;
+    return Math.min(clientWidth / width, clientHeight / height);
+  }
+
+  /** Zoom about a point of the viewport, in CSS pixels from its corner. */
   zoom(factor, x, y) {
-    const zoom = Math.min(Math.max(this.#zoom * factor, 1), LARGEST_ZOOM);
-    const ratio = zoom / this.#zoom;
-    this.#left = x - (x - this.#left) * ratio;
-    this.#top = y - (y - this.#top) * ratio;
+    const { clientWidth, clientHeight } = this.#canvas;
+    const largest = Math.max(LARGEST_SCALE / (this.#fitted * devicePixelRatio), 1);
+    const zoom = Math.min(Math.max(this.#zoom * factor, SMALLEST_ZOOM), largest);
+    const ratio = this.#zoom / zoom;
+    // What lies under the point stays under it.
+    const { width, height } = this.#size(zoom);
+    const [right, down] = [(x - clientWidth / 2) / width, (y - clientHeight / 2) / height];
+    this.#offset.x += right * (1 - 1 / ratio);
+    this.#offset.y += down * (1 - 1 / ratio);
     this.#zoom = zoom;
     this.#place();
   }
@@ -73,23 +87,43 @@ export class Display {
   }
 
   move(right, down) {
-    this.#left += right;
-    this.#top += down;
+    const { width, height } = this.#size(this.#zoom);
+    this.#offset.x += right / width;
+    this.#offset.y += down / height;
     this.#place();
   }
 
   fit() {
     this.#zoom = 1;
+    this.#offset = { x: 0, y: 0 };
     this.#place();
   }
 
-  /** Apply zoom and place; the picture cannot leave the stage. */
+  /** One pixel of the image to one of the screen, the middle staying where it is. */
+  actualPixels() {
+    this.zoomCentre(1 / this.scale);
+  }
+
+  /** The viewport has another size. */
+  resized() {
+    this.#place();
+  }
+
+  /** The whole picture in CSS pixels, as it is shown at an enlargement. */
+  #size(zoom) {
+    const scale = this.#fitted * zoom;
+    return { width: this.#canvas.width * scale, height: this.#canvas.height * scale };
+  }
+
+  /** Apply zoom and place; the picture cannot be moved off the viewport's middle. */
   #place() {
-    const { clientWidth, clientHeight, style } = this.#canvas;
-    const within = (value, size) => Math.min(Math.max(value, size * (1 - this.#zoom)), 0);
-    this.#left = within(this.#left, clientWidth);
-    this.#top = within(this.#top, clientHeight);
-    style.transform =
-      this.#zoom === 1 ? "" : `translate(${this.#left}px, ${this.#top}px) scale(${this.#zoom})`;
+    const within = (value) => Math.min(Math.max(value, -0.5), 0.5);
+    this.#offset = { x: within(this.#offset.x), y: within(this.#offset.y) };
+    const { width, height } = this.#size(this.#zoom);
+    const [right, down] = [this.#offset.x * width, this.#offset.y * height];
+    const moved = this.#zoom !== 1 || right !== 0 || down !== 0;
+    this.#canvas.style.transform = moved
+      ? `translate(${right}px, ${down}px) scale(${this.#zoom})`
+      : "";
   }
 }

@@ -24,6 +24,8 @@ export class FrameLoader {
   #wanted = null;
   #settled = true;
   #driving = false;
+  /** Of what a page may hold and ask for at once, which its viewports divide among them. */
+  #share = 1;
 
   /**
    * @param fetch - `(request, signal)` to a promise of an ImageBitmap.
@@ -34,6 +36,12 @@ export class FrameLoader {
     this.#fetch = fetch;
     this.#arrived = arrived;
     this.#failed = failed;
+  }
+
+  /** Take 1/`viewports` of the memory and of the requests. */
+  divide(viewports) {
+    this.#share = 1 / viewports;
+    this.#evict(null);
   }
 
   has(key) {
@@ -98,7 +106,8 @@ export class FrameLoader {
 
   #pump() {
     const prefetches = [...this.#running.values()].filter(({ role }) => role === "prefetch");
-    let free = PARALLEL_PREFETCHES - prefetches.length;
+    const allowed = Math.max(Math.ceil(PARALLEL_PREFETCHES * this.#share), 1);
+    let free = allowed - prefetches.length;
     while (free > 0 && this.#queue.length > 0) {
       const request = this.#queue.shift();
       if (this.has(request.key) || this.#running.has(request.key)) continue;
@@ -148,8 +157,13 @@ export class FrameLoader {
   #keep(key, picture) {
     this.#pictures.set(key, picture);
     this.#bytes += bytesOf(picture);
+    this.#evict(key);
+  }
+
+  /** Let the longest unused pictures go, but the one of `key`. */
+  #evict(key) {
     for (const [oldest, old] of this.#pictures) {
-      if (this.#bytes <= CAPACITY_BYTES || oldest === key) break;
+      if (this.#bytes <= CAPACITY_BYTES * this.#share || oldest === key) break;
       this.#pictures.delete(oldest);
       this.#bytes -= bytesOf(old);
       old.close();

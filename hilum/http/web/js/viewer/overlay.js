@@ -11,34 +11,43 @@ function fillCorner(viewport, name, lines, strong = false) {
   corner.firstElementChild?.toggleAttribute("data-strong", strong);
 }
 
-/** Who and what: the heading of the page and the two upper corners; `null` empties them. */
-export function showStudy(heading, viewport, study) {
+/** Who and what is examined, in the heading of the page; `null` empties it. */
+export function showHeading(heading, study) {
   if (!study) {
     setText(field(heading, "patient"), "");
     setText(field(heading, "study"), "");
+    return;
+  }
+  const { patient, other } = patientOf(study);
+  setText(field(heading, "patient"), format.join([patient, other], "  "));
+  setText(
+    field(heading, "study"),
+    format.join([study.studyDescription, dayOf(study), study.patientID]),
+  );
+}
+
+/** The same in the two upper corners of a viewport; `null` empties them. */
+export function showStudy(viewport, study) {
+  if (!study) {
     fillCorner(viewport, "patient", []);
     fillCorner(viewport, "study", []);
     return;
   }
-  const { name, other } = format.personName(study.patientName);
-  const patient = name || "No name";
-  const day = format.join([format.date(study.studyDate), format.time(study.studyTime)], " ");
+  const { patient, other } = patientOf(study);
   const age = format.age(study.patientBirthDate, study.studyDate);
-  setText(field(heading, "patient"), format.join([patient, other], "  "));
-  setText(field(heading, "study"), format.join([study.studyDescription, day, study.patientID]));
-  fillCorner(
-    viewport,
-    "patient",
-    [
-      patient,
-      other,
-      study.patientID,
-      format.join([format.date(study.patientBirthDate), age, study.patientSex]),
-    ],
-    true,
-  );
-  fillCorner(viewport, "study", [study.studyDescription, day, study.accessionNumber], true);
+  const birth = format.join([format.date(study.patientBirthDate), age, study.patientSex]);
+  fillCorner(viewport, "patient", [patient, other, study.patientID, birth], true);
+  const lines = [study.studyDescription, dayOf(study), study.accessionNumber];
+  fillCorner(viewport, "study", lines, true);
 }
+
+function patientOf(study) {
+  const { name, other } = format.personName(study.patientName);
+  return { patient: name || "No name", other };
+}
+
+const dayOf = (study) =>
+  format.join([format.date(study.studyDate), format.time(study.studyTime)], " ");
 
 /** Which series and which of its images is on the canvas. */
 export function showFrame(viewport, stack, frame) {
@@ -65,9 +74,17 @@ export function showPicture(viewport, frame, window, scale) {
   ]);
 }
 
+/** Which side of the patient each edge is; `null` if nobody knows. */
+export function showEdges(viewport, letters) {
+  for (const edge of ["top", "right", "bottom", "left"]) {
+    setText(find(`[data-edge="${edge}"]`, viewport), letters?.[edge] ?? "");
+  }
+}
+
 export function clearFrame(viewport) {
   fillCorner(viewport, "series", []);
   fillCorner(viewport, "picture", []);
+  showEdges(viewport, null);
 }
 
 export const seriesTitle = (series) => series.seriesDescription || "No description";

@@ -1,24 +1,37 @@
-// The viewer: one study; its series down the side, one of them on the stage.
+// The viewer: one study; its series down the side, some of them in viewports.
 import { ApiError, getStudy, isAbort } from "../api.js";
-import { find } from "../dom.js";
+import { field, find, setText } from "../dom.js";
 import { personName } from "../format.js";
 import { Keymap } from "../keyboard.js";
+import { hasOhif, ohifUrl } from "../ohif.js";
 import { Poll } from "../polling.js";
 import { replaceHash, studyHash } from "../router.js";
-import { showStudy } from "./overlay.js";
+import { Facts } from "./facts.js";
+import { Grid, LAYOUTS } from "./grid.js";
+import { MetadataPanel } from "./metadata-panel.js";
+import { showHeading } from "./overlay.js";
 import { NO_IMAGES, studyProblem } from "./problems.js";
 import { Rail } from "./rail.js";
 import { layoutOf, Stack } from "./stack.js";
-import { StackView } from "./stack-view.js";
+import { Toolbar } from "./toolbar.js";
+import { Transport } from "./transport.js";
 
 /** A study may still be arriving: look often at first, seldom once it is quiet. */
 const REFRESH_SECONDS = { first: 4, longest: 30 };
+const ZOOM_STEP = 1.25;
 
 export class ViewerPage {
   #root = find("#viewer");
   #heading = find("#viewer-heading");
-  #rail = new Rail(find("#series-list"), (uid) => this.#openSeries(uid, 0));
-  #view;
+  #notice = find("#viewer-notice");
+  #facts = new Facts();
+  /** Windows set by hand or chosen are kept while the study is open. */
+  #windows = new Map();
+  #rail;
+  #grid;
+  #toolbar;
+  #transport;
+  #metadata;
   #keys;
   #poll;
   #study = null;
@@ -32,16 +45,38 @@ export class ViewerPage {
    * @param shortcuts - called to show the keys.
    */
   constructor(leave, shortcuts) {
-    this.#view = new StackView(find(".stage", this.#root), {
-      moved: (stack, position) => this.#keepAddress(stack, position),
-      outdated: () => this.#poll.soon(),
-      inverted: (inverted) => this.#button("invert").setAttribute("aria-pressed", inverted),
-    });
     this.#poll = new Poll((signal) => this.#refresh(signal), REFRESH_SECONDS.first);
+    this.#rail = new Rail(find("#series-list"), (uid) => this.#openSeries(uid, 0));
+    this.#metadata = new MetadataPanel(find("#metadata"), this.#facts, () => {
+      this.#show(this.#view);
+      this.#view.focus();
+    });
+    this.#toolbar = new Toolbar(find(".tools", this.#heading), {
+      window: (window) => this.#act((view) => view.chooseWindow(window)),
+      layout: (name) => this.#act(() => this.#setLayout(name)),
+      invert: () => this.#act((view) => view.invert()),
+      reset: () => this.#act((view) => view.reset()),
+      fit: () => this.#act((view) => view.fit()),
+      actual: () => this.#act((view) => view.actualPixels()),
+      metadata: () => this.#toggleMetadata(),
+      shortcuts,
+    });
+    this.#transport = new Transport(find("#transport"), {
+      seek: (position) => this.#view.seek(position),
+      toggle: () => this.#view.togglePlay(),
+      faster: (step) => this.#view.faster(step),
+      fileRate: () => this.#view.resetRate(),
+    });
+    const shared = { facts: this.#facts, windows: this.#windows };
+    this.#grid = new Grid(find(".grid", this.#root), shared, {
+      tool: () => this.#toolbar.tool,
+      changed: (view) => this.#show(view),
+      rested: (view) => this.#rest(view),
+      outdated: () => this.#poll.soon(),
+      dropped: (view, uid) => this.#openSeries(uid, 0),
+    });
     this.#keys = this.#makeKeys(leave, shortcuts);
-    this.#button("reset").addEventListener("click", () => this.#view.reset());
-    this.#button("invert").addEventListener("click", () => this.#view.invert());
-    this.#button("shortcuts").addEventListener("click", shortcuts);
+    this.#show(this.#view);
   }
 
   /** Show a study, at the series and image that `query` names. */
@@ -50,12 +85,15 @@ export class ViewerPage {
     this.#studyUid = studyUid;
     const image = Number.parseInt(query.get("image"), 10) || 1;
     this.#wish = { series: query.get("series"), image };
+    const layout = query.get("layout") ?? "1x1";
+    if (layout in LAYOUTS && layout !== this.#grid.layout) this.#grid.setLayout(layout);
     this.#root.hidden = false;
     this.#heading.hidden = false;
     this.#keys.enable();
     if (this.#study) this.#openWish();
     this.#poll.start();
     this.#view.focus();
+    this.#linkToOhif();
   }
 
   hide() {
@@ -67,87 +105,186 @@ export class ViewerPage {
     this.#studyUid = "";
   }
 
+  /** The view that keys and tools act on. */
+  get #view() {
+    return this.#grid.active;
+  }
+
   #forget() {
     this.#study = null;
     this.#pause = REFRESH_SECONDS.first;
     this.#rail.clear();
-    this.#view.close();
-    showStudy(this.#heading, this.#root, null);
+    this.#grid.close();
+    this.#windows.clear();
+    this.#facts.clear();
+    this.#metadata.clear();
+    this.#notice.hidden = true;
+    showHeading(this.#heading, null);
     document.title = "Hilum";
   }
 
   async #refresh(signal) {
     try {
       const study = await getStudy(this.#studyUid, signal);
+      this.#notice.hidden = true;
       const quiet = this.#study !== null && layoutOf(study) === layoutOf(this.#study);
       this.#pause = quiet
         ? Math.min(this.#pause * 2, REFRESH_SECONDS.longest)
         : REFRESH_SECONDS.first;
-      if (quiet) this.#view.confirm();
+      if (quiet) for (const view of this.#grid.views) view.confirm();
       else this.#take(study);
     } catch (error) {
       if (isAbort(error)) return 0;
       if (!(error instanceof ApiError)) throw error;
-      // A study on the screen stays there while the node is away.
-      if (!this.#study) this.#view.showProblem(studyProblem(error, () => this.#poll.now()));
+      this.#pause = REFRESH_SECONDS.first;
+      this.#explain(error);
     }
     return this.#pause;
+  }
+
+  /** A study on the screen stays there while the node is away. */
+  #explain(error) {
+    if (!this.#study) {
+      this.#view.showProblem(studyProblem(error, () => this.#poll.now()));
+      return;
+    }
+    const text = `${error.message} What is on the screen stays; trying again every few seconds.`;
+    setText(field(this.#notice, "text"), text);
+    this.#notice.hidden = false;
   }
 
   #take(study) {
     const first = this.#study === null;
     this.#study = study;
     document.title = `${personName(study.patientName).name || "No name"} · Hilum`;
-    showStudy(this.#heading, this.#root, study);
+    showHeading(this.#heading, study);
+    this.#grid.showStudy(study);
     this.#rail.show(study);
     if (first) this.#openWish();
     else this.#reopen();
+    this.#fill();
   }
 
   #openWish() {
     const { series, image } = this.#wish;
-    const known = this.#study.series.find((one) => one.seriesInstanceUID === series);
+    const known = this.#seriesOf(series);
     const usual = this.#study.series.find((one) => one.frameCount > 0) ?? this.#study.series[0];
     this.#openSeries((known ?? usual)?.seriesInstanceUID, known ? image - 1 : 0);
   }
 
-  /** Instances came: the series in view goes on where it was, under its new addresses. */
+  /** Instances came: what is in view goes on where it was, under its new addresses. */
   #reopen() {
-    const uid = this.#view.stack?.series.seriesInstanceUID;
-    const series = this.#study.series.find((one) => one.seriesInstanceUID === uid);
-    if (series) this.#view.replace(this.#studyUid, new Stack(series));
-    else this.#openWish();
+    for (const view of this.#grid.views) {
+      const series = this.#seriesOf(view.stack?.series.seriesInstanceUID);
+      if (series) view.replace(this.#studyUid, new Stack(series));
+      else if (view === this.#view) this.#openWish();
+    }
+  }
+
+  #seriesOf(uid) {
+    return this.#study?.series.find((one) => one.seriesInstanceUID === uid);
   }
 
   #openSeries(uid, position) {
-    const series = this.#study.series.find((one) => one.seriesInstanceUID === uid);
+    const series = this.#seriesOf(uid);
     if (!series) {
       this.#view.showProblem(NO_IMAGES);
       return;
     }
-    this.#rail.mark(uid);
     this.#view.open(this.#studyUid, new Stack(series), position);
+  }
+
+  /** Put the series that are not in view yet, in their order, where there is none. */
+  #fill() {
+    const shown = new Set(this.#shownSeries());
+    const rest = this.#study.series.filter(
+      (series) => series.frameCount > 0 && !shown.has(series.seriesInstanceUID),
+    );
+    for (const view of this.#grid.views.filter((one) => !one.stack)) {
+      const series = rest.shift();
+      if (series) view.open(this.#studyUid, new Stack(series), 0);
+      else view.empty();
+    }
+  }
+
+  #shownSeries() {
+    return this.#grid.views.flatMap((view) => view.stack?.series.seriesInstanceUID ?? []);
+  }
+
+  #setLayout(name) {
+    this.#grid.setLayout(name);
+    if (this.#study) this.#fill();
+    this.#show(this.#view);
+    this.#rest(this.#view);
+  }
+
+  #nextLayout() {
+    const names = Object.keys(LAYOUTS);
+    this.#setLayout(names[(names.indexOf(this.#grid.layout) + 1) % names.length]);
   }
 
   #stepSeries(step) {
     const all = this.#study?.series ?? [];
-    const now = all.findIndex((series) => series === this.#view.stack?.series);
+    const uid = this.#view.stack?.series.seriesInstanceUID;
+    const now = all.findIndex((series) => series.seriesInstanceUID === uid);
     const next = all[now + step];
     if (next) this.#openSeries(next.seriesInstanceUID, 0);
   }
 
-  #keepAddress(stack, position) {
-    const place = { series: stack.series.seriesInstanceUID, image: position + 1 };
-    replaceHash(studyHash(this.#studyUid, place));
+  /** A view shows or does something else. */
+  #show(view) {
+    this.#rail.mark(this.#view.stack?.series.seriesInstanceUID, this.#shownSeries());
+    if (view !== this.#view) return;
+    this.#transport.show(view);
+    this.#toolbar.show(view, { layout: this.#grid.layout, metadata: this.#metadata.open });
   }
 
-  #button(action) {
-    return find(`[data-action="${action}"]`, this.#heading);
+  /** A view rests at an image: keep the address, tell its attributes. */
+  #rest(view) {
+    if (view !== this.#view || !view.stack || !this.#study) return;
+    const { layout } = this.#grid;
+    const place = {
+      layout: layout === "1x1" ? "" : layout,
+      series: view.stack.series.seriesInstanceUID,
+      image: view.position + 1,
+    };
+    replaceHash(studyHash(this.#studyUid, place));
+    this.#metadata.show(this.#studyUid, view);
+  }
+
+  /** Do what a button says, and give the keys back to the picture. */
+  #act(action) {
+    action(this.#view);
+    this.#view.focus();
+  }
+
+  #toggleMetadata() {
+    this.#metadata.toggle();
+    this.#show(this.#view);
+    this.#metadata.show(this.#studyUid, this.#view);
+  }
+
+  async #linkToOhif() {
+    const link = find('[data-link="ohif"]', this.#heading);
+    link.href = ohifUrl(this.#studyUid);
+    link.hidden = !(await hasOhif());
+  }
+
+  /** Esc takes back one thing after the other, and leaves in the end. */
+  #escape(leave) {
+    if (this.#metadata.open) this.#metadata.close();
+    else if (this.#grid.maximised) this.#grid.maximise();
+    else leave();
   }
 
   #makeKeys(leave, shortcuts) {
-    const view = this.#view;
-    const step = (images) => () => view.step(images);
+    const on = (action) => () => action(this.#view);
+    const step = (images) => on((view) => view.step(images));
+    const tool = (name) => () => this.#toolbar.choose(name);
+    const windowKey = (event) => {
+      const window = this.#toolbar.windowOfKey(this.#view, event.key);
+      if (window) this.#view.chooseWindow(window);
+    };
     return new Keymap({
       ArrowUp: step(-1),
       ArrowLeft: step(-1),
@@ -159,14 +296,27 @@ export class ViewerPage {
       End: step(Infinity),
       "[": () => this.#stepSeries(-1),
       "]": () => this.#stepSeries(1),
-      " ": () => view.togglePlay(),
-      "+": () => view.zoom(1.25),
-      "=": () => view.zoom(1.25),
-      "-": () => view.zoom(0.8),
-      r: () => view.reset(),
-      i: () => view.invert(),
+      " ": on((view) => view.togglePlay()),
+      ",": on((view) => view.faster(-1)),
+      ".": on((view) => view.faster(1)),
+      ...Object.fromEntries([..."0123456"].map((key) => [key, windowKey])),
+      "+": on((view) => view.zoom(ZOOM_STEP)),
+      "=": on((view) => view.zoom(ZOOM_STEP)),
+      "-": on((view) => view.zoom(1 / ZOOM_STEP)),
+      w: tool("window"),
+      z: tool("zoom"),
+      p: tool("pan"),
+      s: tool("scroll"),
+      f: on((view) => view.fit()),
+      a: on((view) => view.actualPixels()),
+      i: on((view) => view.invert()),
+      r: on((view) => view.reset()),
+      l: () => this.#nextLayout(),
+      v: () => this.#grid.activateNext(1),
+      Enter: () => this.#grid.maximise(),
+      m: () => this.#toggleMetadata(),
       "?": shortcuts,
-      Escape: leave,
+      Escape: () => this.#escape(leave),
     });
   }
 }

@@ -5,6 +5,11 @@ export const NO_IMAGES = {
   text: "It holds documents or measurements, such as a report. They are stored and can be retrieved by a workstation.",
 };
 
+export const EMPTY_VIEWPORT = {
+  title: "",
+  text: "Drag a series here, or choose one on the left.",
+};
+
 const FRAMES = {
   "no-pixel-data": () => ({
     title: "Nothing to show",
@@ -13,6 +18,10 @@ const FRAMES = {
   unsupported: (error) => ({
     title: "This image cannot be decoded here",
     text: `It is stored as it was sent; a workstation that knows its format can retrieve it. ${error.message}`,
+  }),
+  undecodable: (error) => ({
+    title: "This image is damaged",
+    text: `It arrived with pixel data that no decoder makes a picture of. ${error.message}`,
   }),
   corrupt: (error) => ({
     title: "This image is damaged",

@@ -3,6 +3,7 @@ import { frameUrl } from "../api.js";
 import { field, find, fromTemplate, setText } from "../dom.js";
 import * as format from "../format.js";
 import { showThumbnail, thumbnailSize } from "../thumbnail.js";
+import { SERIES_TYPE } from "./grid.js";
 import { seriesNumber, seriesTitle } from "./overlay.js";
 
 export class Rail {
@@ -27,9 +28,11 @@ export class Rail {
     }
   }
 
-  mark(seriesUid) {
+  /** Mark the series of the active viewport, and those of the others. */
+  mark(seriesUid, shown) {
     for (const item of this.#list.children) {
       const current = item.dataset.seriesUid === seriesUid;
+      item.toggleAttribute("data-shown", shown.includes(item.dataset.seriesUid));
       const button = find("button", item);
       if (current && button.getAttribute("aria-current") !== "true") {
         item.scrollIntoView({ block: "nearest" });
@@ -46,6 +49,10 @@ export class Rail {
     const item = fromTemplate("series-item");
     item.dataset.seriesUid = series.seriesInstanceUID;
     find("button", item).addEventListener("click", () => this.#chosen(series.seriesInstanceUID));
+    item.addEventListener("dragstart", (event) => {
+      event.dataTransfer.setData(SERIES_TYPE, series.seriesInstanceUID);
+      event.dataTransfer.effectAllowed = "copy";
+    });
     return item;
   }
 }

@@ -1,5 +1,5 @@
 // The window (PS3.3 C.11.2): which stored values become which grey. The node applies it;
-// here it is kept, dragged and put into words.
+// here it is kept, chosen, dragged and put into words.
 import { windowText } from "../format.js";
 
 /** A drag over this many CSS pixels moves or widens a window by its own width. */
@@ -8,20 +8,32 @@ const PIXELS_PER_WIDTH = 400;
 const SLOWEST_STEP = 0.02;
 /** Narrowest window PS3.3 C.11.2.1.2 allows for the linear function. */
 const NARROWEST = 1;
+/** Each image's first window of its own, or what the node makes of one that has none. */
+const OWN = { own: 0 };
 
 export class WindowLevel {
   /** Where dragging starts on images that bring no window: to be found out first. */
   range = null;
-  /** Set by hand; `null`: each image's own. */
-  #chosen = null;
+  /** `{own: n}`, each image's n-th, or `{center, width}`. */
+  #chosen = OWN;
 
-  /** Query parameters that make the node render with this window. */
-  get parameters() {
-    return this.#chosen ?? {};
+  get chosen() {
+    return this.#chosen;
+  }
+
+  choose(window) {
+    this.#chosen = window;
   }
 
   reset() {
-    this.#chosen = null;
+    this.#chosen = OWN;
+  }
+
+  /** Query parameters that make the node render an image with this window. */
+  parametersFor(instance) {
+    if (this.#chosen.own === 0) return {}; // may be a LUT or another function than linear
+    const values = this.valuesFor(instance);
+    return values ? { center: values.center, width: values.width } : {};
   }
 
   /**
@@ -43,7 +55,10 @@ export class WindowLevel {
 
   /** The window an image is seen through; `null` if the node chooses one. */
   valuesFor(instance) {
-    return this.#chosen ?? ownWindow(instance);
+    if (this.#chosen.own === undefined) return this.#chosen;
+    const { windows } = instance;
+    const window = windows[this.#chosen.own] ?? windows[0];
+    return window && window.width >= NARROWEST ? window : null;
   }
 
   textFor(instance) {
@@ -55,11 +70,6 @@ export class WindowLevel {
 /** Whether a window means anything: colour has none (PS3.3 C.11.2.1). */
 export const hasWindow = (instance) =>
   /^MONOCHROME/.test(instance.photometricInterpretation || "MONOCHROME2");
-
-/** The window an image brings, or `null`. */
-function ownWindow({ windowCenter: center, windowWidth: width }) {
-  return center === null || width === null || width < NARROWEST ? null : { center, width };
-}
 
 /** Keep a drag's values to what an eye can tell: about a thousandth of the width. */
 function rounded(value, width) {
