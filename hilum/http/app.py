@@ -11,6 +11,7 @@ from hilum.http.dicomweb.qido import Qido
 from hilum.http.dicomweb.stow import Stow
 from hilum.http.dicomweb.urls import TRUSTED_PROXIES, trusted_networks
 from hilum.http.dicomweb.wado import Wado
+from hilum.http.dictionary import Dictionary
 from hilum.http.errors import translate_errors
 from hilum.http.frames import Frames
 from hilum.http.health import Check, Health, Probe
@@ -74,6 +75,7 @@ def make_app(services: Services) -> web.Application:
             *Stow(intake).routes(),
             *Studies(services.search).routes(),
             *Frames(services.pictures).routes(),
+            *Dictionary().routes(),
             *Qido(services.search).routes(),
             *Wado(services.retrieve).routes(),
             *Pages().routes(),
