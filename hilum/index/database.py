@@ -112,6 +112,17 @@ class Database:
         with translated():
             await self._database.command("ping")
 
+    async def flush(self) -> None:
+        """Have the server bring its data files up to date on disk, not its journal alone.
+
+        Raises
+        ------
+        IndexUnavailable
+            MongoDB does not answer.
+        """
+        with translated():
+            await self._client.admin.command("fsync")
+
     async def ensure_schema(self) -> None:
         """Create what is missing of indexes and views; safe when several nodes start at once.
 

@@ -24,6 +24,7 @@ import structlog
 
 from hilum.core.errors import Conflict, IndexUnavailable, Invalid
 from hilum.index.database import Database
+from hilum.index.first_start import FirstStart
 
 log = structlog.get_logger(__name__)
 
@@ -92,6 +93,7 @@ class EmbeddedMongod:
         self, data_dir: Path, *, binary: Path | None = None, start_seconds: float = 60.0
     ) -> None:
         self._folder = data_dir.absolute() / "mongodb"
+        self._first_start = FirstStart(self._folder)
         self._log_path = self._folder / "mongod.log"
         self._binary = binary
         self._start_seconds = start_seconds
@@ -233,6 +235,7 @@ class EmbeddedMongod:
         binary = self._runnable(self._binary or find_mongod())
         socket = self._socket
         socket.unlink(missing_ok=True)
+        self._first_start.begin()
         with self._open_log() as output:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -265,6 +268,7 @@ class EmbeddedMongod:
                     if self._socket.exists():
                         with suppress(IndexUnavailable):
                             await database.ping()
+                            await self._first_start.finish(database)
                             return
                     await asyncio.sleep(_GLANCE_SECONDS)
         except TimeoutError:

@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from urllib.parse import quote_plus
 
 import pytest
 
@@ -43,6 +44,17 @@ async def until(condition: Callable[[], bool], seconds: float = 30) -> None:
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - another process brings it about
             await asyncio.sleep(0.01)
+
+
+async def answering(socket_path: Path) -> None:
+    uri = f"mongodb://{quote_plus(str(socket_path))}/?directConnection=true"
+    database = Database.connect(uri)
+    async with asyncio.timeout(30):
+        while True:
+            with suppress(IndexUnavailable):
+                await database.ping()
+                break
+    database.close()
 
 
 def listening_inodes() -> set[str]:
@@ -145,6 +157,7 @@ async def test_a_leftover_that_does_not_end_by_itself_is_ended(folder: Path) -> 
     )
     try:
         await until((data / "old.sock").exists)
+        await answering(data / "old.sock")  # ended before that, it leaves nothing to start on
         server = EmbeddedMongod(folder)
         await server.start()
         assert await asyncio.wait_for(leftover.wait(), 1) == 0
@@ -152,6 +165,45 @@ async def test_a_leftover_that_does_not_end_by_itself_is_ended(folder: Path) -> 
     finally:
         if leftover.returncode is None:
             leftover.kill()
+
+
+@pytest.mark.parametrize("reached", ["WiredTiger", "m.sock"])
+async def test_a_first_start_that_was_cut_short_is_made_again(folder: Path, reached: str) -> None:
+    # At some moments between these two a killed mongod leaves a folder that it refuses for good.
+    server = EmbeddedMongod(folder)
+    starting = asyncio.create_task(server.start())
+    await until((folder / "mongodb" / reached).exists)
+    assert server.pid is not None
+    os.kill(server.pid, signal.SIGKILL)
+    starting.cancel()
+    await asyncio.wait([starting])
+    await server.stop()
+    again = EmbeddedMongod(folder)
+    await again.start()
+    await again.stop()
+
+
+async def test_a_folder_without_its_first_documents_is_begun_anew(
+    embedded: EmbeddedMongod, folder: Path
+) -> None:
+    await embedded.stop()
+    assert not (folder / "mongodb" / "first-start").exists()
+    # As a power cut in the first second leaves it: files, but no sound database.
+    (folder / "mongodb" / "first-start").touch()
+    (folder / "mongodb" / "WiredTiger.turtle").write_text("torn")
+    await embedded.start()
+    database = Database.connect(embedded.uri)
+    await database.ping()
+    database.close()
+
+
+async def test_a_damaged_database_is_never_cleared(embedded: EmbeddedMongod, folder: Path) -> None:
+    await embedded.stop()
+    (folder / "mongodb" / "WiredTiger.turtle").write_text("torn")
+    before = {path.name for path in (folder / "mongodb").glob("*.wt")}
+    with pytest.raises(IndexUnavailable):
+        await embedded.start()
+    assert {path.name for path in (folder / "mongodb").glob("*.wt")} >= before
 
 
 async def test_the_pid_of_a_lock_file_may_be_somebody_elses(folder: Path) -> None:
