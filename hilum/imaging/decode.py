@@ -5,6 +5,7 @@ type, or raises a domain error. The codecs behind it are C: compressed frames be
 a process that may die (`hilum.imaging.workers`).
 """
 
+import zlib
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
@@ -29,6 +30,7 @@ from hilum.imaging.encoding import (
     EXPLICIT_VR_LITTLE_ENDIAN,
     IMPLICIT_VR_LITTLE_ENDIAN,
 )
+from hilum.imaging.jpegxl import jxl_header
 
 Samples: TypeAlias = NDArray[Any]
 
@@ -44,15 +46,29 @@ NATIVE: Final = frozenset(
     }
 )
 RLE_LOSSLESS: Final = "1.2.840.10008.1.2.5"
-#: JPEG baseline, extended, lossless, and JPEG-LS: told apart by the frame's own header,
-#: since files whose transfer syntax names the wrong one are common.
+#: Native frames as items, each by itself or each deflated.
+ENCAPSULATED_UNCOMPRESSED: Final = "1.2.840.10008.1.2.1.98"
+DEFLATED_IMAGE_FRAME: Final = "1.2.840.10008.1.2.8.1"
+#: JPEG baseline, extended, progressive, lossless, and JPEG-LS: told apart by the frame's
+#: own header, since files whose transfer syntax names the wrong one are common.
 JPEG: Final = frozenset(
-    f"1.2.840.10008.1.2.4.{suffix}" for suffix in ("50", "51", "57", "70", "80", "81")
+    f"1.2.840.10008.1.2.4.{suffix}" for suffix in ("50", "51", "53", "55", "57", "70", "80", "81")
 )
-#: JPEG 2000 without multi-component extensions, and HTJ2K.
-J2K: Final = frozenset(f"1.2.840.10008.1.2.4.{suffix}" for suffix in ("90", "91"))
+#: JPEG 2000, of Part 2 what has the components of one frame; and HTJ2K.
+J2K: Final = frozenset(f"1.2.840.10008.1.2.4.{suffix}" for suffix in ("90", "91", "92", "93"))
 HTJ2K: Final = frozenset(f"1.2.840.10008.1.2.4.{suffix}" for suffix in ("201", "202", "203"))
-DECODABLE: Final = NATIVE | {RLE_LOSSLESS} | JPEG | J2K | HTJ2K
+_JPEG_XL_LOSSLESS: Final = "1.2.840.10008.1.2.4.110"
+JPEG_XL: Final = frozenset(
+    {_JPEG_XL_LOSSLESS, "1.2.840.10008.1.2.4.111", "1.2.840.10008.1.2.4.112"}
+)
+DECODABLE: Final = (
+    NATIVE
+    | {RLE_LOSSLESS, ENCAPSULATED_UNCOMPRESSED, DEFLATED_IMAGE_FRAME}
+    | JPEG
+    | J2K
+    | HTJ2K
+    | JPEG_XL
+)
 
 #: Two halve the wait for a picture; more only help where processors stand idle.
 _J2K_THREADS: Final = 2
@@ -142,6 +158,11 @@ def decoded_photometric_interpretation(
         if transfer_syntax_uid in J2K | HTJ2K:
             transformed = j2k_header(frame).colour_transformed
             stored = "RGB" if transformed or stored in {"YBR_RCT", "YBR_ICT"} else stored
+        elif transfer_syntax_uid in JPEG_XL:
+            # Its decoder delivers RGB, of a JPEG packed anew too; but lossless YCbCr is
+            # handed through by encoders that were told nothing.
+            kept = transfer_syntax_uid == _JPEG_XL_LOSSLESS and stored == "YBR_FULL"
+            stored = stored if kept else "RGB"
         elif transfer_syntax_uid in JPEG and stored == "RGB" and _says_ycbcr(jpeg_header(frame)):
             stored = "YBR_FULL"
     return "YBR_FULL" if stored == "YBR_FULL_422" else stored
@@ -154,6 +175,12 @@ def _decoder(transfer_syntax_uid: str) -> "Callable[[ImageDescription, bytes], S
         return _jpeg
     if transfer_syntax_uid in J2K | HTJ2K:
         return _j2k
+    if transfer_syntax_uid in JPEG_XL:
+        return _jpeg_xl
+    if transfer_syntax_uid == DEFLATED_IMAGE_FRAME:
+        return _deflated
+    if transfer_syntax_uid == ENCAPSULATED_UNCOMPRESSED:
+        return _little_endian
     name = UID(transfer_syntax_uid).name
     raise Unsupported(f"frames in {name} ({transfer_syntax_uid}) are not decoded by this node")
 
@@ -263,6 +290,30 @@ def _j2k(description: ImageDescription, frame: bytes) -> Samples:
     if header.frame.signed == description.signed:
         return samples
     return _sign_extended(description, samples, header.frame.precision)
+
+
+def _jpeg_xl(description: ImageDescription, frame: bytes) -> Samples:
+    """Return the samples of a JPEG XL frame."""
+    header = jxl_header(frame)
+    header.check(description)
+    samples = imagecodecs.jpegxl_decode(frame, numthreads=1)
+    # As in JPEG: there are no signed samples.
+    return _sign_extended(description, samples, header.precision)
+
+
+def _deflated(description: ImageDescription, frame: bytes) -> Samples:
+    """Return the samples of a frame that is deflated by itself (PS3.5 A.4.13)."""
+    size = (description.frame_bits + 7) // 8
+    inflation = zlib.decompressobj(-zlib.MAX_WBITS)
+    try:
+        inflated = inflation.decompress(frame, size)
+    except zlib.error as error:
+        raise Corrupt(f"the frame cannot be inflated: {error}") from error
+    return _little_endian(description, inflated)
+
+
+def _little_endian(description: ImageDescription, frame: bytes) -> Samples:
+    return _native(description, frame, EXPLICIT_VR_LITTLE_ENDIAN)
 
 
 def _sign_extended(description: ImageDescription, samples: Samples, bits: int) -> Samples:

@@ -1,7 +1,10 @@
 """Samples out of stored bytes: what the standard says, and what hostile files claim."""
 
 import contextlib
+import io
 import struct
+import tracemalloc
+import zlib
 from dataclasses import replace
 
 import imagecodecs
@@ -10,9 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from PIL import Image
 
 from hilum.core.errors import Corrupt, HilumError, Unsupported
-from hilum.imaging.codestream import j2k_header, jpeg_header
+from hilum.imaging.codestream import FrameHeader, j2k_header, jpeg_header
 from hilum.imaging.decode import decode_frame, decoded_photometric_interpretation
 from hilum.imaging.description import (
     DOUBLE_FLOAT_PIXEL_DATA,
@@ -21,10 +25,13 @@ from hilum.imaging.description import (
     ImageDescription,
 )
 from hilum.imaging.grey import GreyTransform
+from hilum.imaging.jpegxl import jxl_header
 
 LITTLE, BIG = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
 JPEG, JPEG_LOSSLESS, JPEG_LS = (f"1.2.840.10008.1.2.4.{n}" for n in (50, 70, 80))
 J2K, HTJ2K = "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.201"
+JPEG_XL, JPEG_XL_JPEG = (f"1.2.840.10008.1.2.4.{n}" for n in (110, 111))
+DEFLATED_FRAME, UNCOMPRESSED = "1.2.840.10008.1.2.8.1", "1.2.840.10008.1.2.1.98"
 RLE = "1.2.840.10008.1.2.5"
 MPEG2 = "1.2.840.10008.1.2.4.100"
 
@@ -168,6 +175,7 @@ CODECS = {
         pixels, level=0, reversible=True, codecformat="j2k"
     ),
     HTJ2K: lambda pixels: imagecodecs.htj2k_encode(pixels, reversible=True),
+    JPEG_XL: lambda pixels: imagecodecs.jpegxl_encode(pixels, lossless=True),
 }
 
 
@@ -182,7 +190,7 @@ def test_lossless_codecs_give_back_what_was_encoded(syntax: str, dtype: str) -> 
     np.testing.assert_array_equal(samples, pixels)
 
 
-@pytest.mark.parametrize("syntax", [JPEG_LS, JPEG_LOSSLESS])
+@pytest.mark.parametrize("syntax", [JPEG_LS, JPEG_LOSSLESS, JPEG_XL])
 def test_signed_pixels_in_codecs_that_know_no_sign(syntax: str) -> None:
     pixels = ramp(16, 16).astype(np.int16) - 2000
     frame = CODECS[syntax](pixels.view(np.uint16))
@@ -195,6 +203,85 @@ def test_a_signed_code_stream_of_unsigned_pixels_is_read_as_the_data_set_says() 
     samples = decode_frame(image(16, 16), frame, J2K)
     expected = (ramp(16, 16).astype(np.int64) - 2000) % 65536
     np.testing.assert_array_equal(samples, expected)
+
+
+@pytest.mark.parametrize("container", [False, True])
+@pytest.mark.parametrize("bits", [8, 10, 12, 16])
+@pytest.mark.parametrize("shape", [(64, 50), (512, 512), (17, 9, 3), (480, 640, 3), (8, 256)])
+def test_the_header_of_jpeg_xl_is_read_as_its_encoder_wrote_it(
+    shape: tuple[int, ...], bits: int, container: bool
+) -> None:
+    pixels = np.zeros(shape, np.uint8 if bits == 8 else np.uint16)
+    frame = imagecodecs.jpegxl_encode(
+        pixels, lossless=True, bitspersample=bits, usecontainer=container
+    )
+    samples = shape[2] if len(shape) == 3 else 1
+    assert jxl_header(frame) == FrameHeader(*shape[:2], samples, bits)
+
+
+def test_jpeg_xl_of_fewer_bits_than_allocated_keeps_its_values() -> None:
+    pixels = ramp(16, 16)
+    frame = imagecodecs.jpegxl_encode(pixels, lossless=True, bitspersample=12)
+    np.testing.assert_array_equal(decode_frame(image(16, 16), frame, JPEG_XL), pixels)
+
+
+def test_a_jpeg_packed_into_jpeg_xl_comes_out_as_rgb() -> None:
+    smooth = np.stack([ramp(16, 16, 255, "u1") // 2 + 60] * 3, axis=-1)
+    jpeg = imagecodecs.jpeg8_encode(smooth, level=95)
+    frame = imagecodecs.jpegxl_encode_jpeg(jpeg)
+    description = colour_image(16, 16, photometric_interpretation="YBR_FULL_422")
+    assert decoded_photometric_interpretation(description, frame, JPEG_XL_JPEG) == "RGB"
+    samples = decode_frame(description, frame, JPEG_XL_JPEG)
+    assert np.abs(samples.astype(int) - imagecodecs.jpeg8_decode(jpeg)).max() <= 3
+
+
+def test_jpeg_xl_that_is_an_animation_or_has_an_alpha_channel_is_unsupported() -> None:
+    several = imagecodecs.jpegxl_encode(np.zeros((3, 16, 16, 3), np.uint8), lossless=True)
+    with pytest.raises(Unsupported, match="animation"):
+        decode_frame(colour_image(16, 16), several, JPEG_XL)
+    alpha = imagecodecs.jpegxl_encode(np.zeros((16, 16, 4), np.uint8), lossless=True)
+    with pytest.raises(Unsupported, match="channels"):
+        decode_frame(colour_image(16, 16), alpha, JPEG_XL)
+
+
+def test_progressive_jpeg_is_decoded() -> None:
+    """Process 10 is retired; files in it are not."""
+    file = io.BytesIO()
+    Image.fromarray(ramp(32, 32, 255, "u1")).save(file, "JPEG", progressive=True, quality=95)
+    frame = file.getvalue()
+    assert b"\xff\xc2" in frame
+    samples = decode_frame(byte_image(32, 32), frame, "1.2.840.10008.1.2.4.55")
+    np.testing.assert_array_equal(samples, np.asarray(Image.open(io.BytesIO(frame))))
+
+
+def test_native_frames_as_items_and_deflated_one_by_one() -> None:
+    pixels = ramp(16, 16)
+    assert (decode_frame(image(16, 16), pixels.tobytes(), UNCOMPRESSED) == pixels).all()
+    deflation = zlib.compressobj(wbits=-15)
+    frame = deflation.compress(pixels.tobytes()) + deflation.flush()
+    assert (decode_frame(image(16, 16), frame, DEFLATED_FRAME) == pixels).all()
+    for damaged in (frame[: len(frame) // 2], b"\xff" * 40, b""):
+        with pytest.raises(Corrupt):
+            decode_frame(image(16, 16), damaged, DEFLATED_FRAME)
+
+
+def test_a_deflated_frame_is_not_inflated_beyond_its_size() -> None:
+    deflation = zlib.compressobj(wbits=-15)
+    bomb = deflation.compress(bytes(200 << 20)) + deflation.flush()
+    tracemalloc.start()
+    try:
+        decode_frame(image(16, 16), bomb, DEFLATED_FRAME)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_one_bit_deflated_frames() -> None:
+    deflation = zlib.compressobj(wbits=-15)
+    frame = deflation.compress(bytes([0b00110101, 0b11])) + deflation.flush()
+    description = image(2, 5, bits_allocated=1, bits_stored=1, high_bit=0)
+    samples = decode_frame(description, frame, DEFLATED_FRAME)
+    assert samples.tolist() == [[1, 0, 1, 0, 1], [1, 0, 0, 1, 1]]
 
 
 def test_a_code_stream_of_fewer_bits_than_allocated_fills_the_announced_type() -> None:
@@ -325,8 +412,11 @@ def test_arithmetic_and_hierarchical_jpeg_are_unsupported(marker: int) -> None:
 
 
 @settings(max_examples=300, deadline=None)
-@given(data=st.binary(max_size=200), start=st.sampled_from([b"", b"\xff\xd8", b"\xff\x4f\xff\x51"]))
-@pytest.mark.parametrize("read", [jpeg_header, j2k_header])
+@given(
+    data=st.binary(max_size=200),
+    start=st.sampled_from([b"", b"\xff\xd8", b"\xff\x4f\xff\x51", b"\xff\x0a"]),
+)
+@pytest.mark.parametrize("read", [jpeg_header, j2k_header, jxl_header])
 def test_headers_of_noise_are_refused_in_the_rooms_own_words(read, start, data) -> None:  # type: ignore[no-untyped-def]
     with contextlib.suppress(HilumError):
         read(start + data)
