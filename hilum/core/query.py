@@ -135,7 +135,8 @@ class Query:
         Parameters
         ----------
         inherited
-            Attributes of the levels above this query's.
+            Attributes of the levels above this query's; of a study those of its patient are
+            its own.
         constant
             Elements that every answer has; they go before what would be selected.
 
@@ -147,13 +148,14 @@ class Query:
         """
         shared = dict(constant)
         own = []
+        levels = {self.level, Level.PATIENT} if self.level is Level.STUDY else {self.level}
         for keyword in self.requested:
             tag = json_tag(keyword)
             blank = None if keyword in self.where_known else {"vr": vr_of(keyword)}
             wanted = tuple(json_tag(each) for each in self.requested_items.get(keyword, ()))
             if tag in constant:
                 continue
-            if LEVEL_OF[keyword] is self.level:
+            if LEVEL_OF[keyword] in levels:
                 own.append((tag, blank, wanted))
                 shared[tag] = {}  # its place
             elif element := _chosen(inherited.get(tag), blank, wanted):

@@ -7,12 +7,15 @@ entities found and then down to the level asked for, and only as far as somebody
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, aclosing
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from hilum.core.levels import Level
 from hilum.core.query import AnyOf, Exact, Query
 from hilum.index.database import Database, Document
 from hilum.index.filters import Filter, level_filters
+
+if TYPE_CHECKING:
+    from motor.motor_asyncio import AsyncIOMotorCursor
 
 #: The documents of one entity and of all that contains it, by level.
 Row: TypeAlias = dict[Level, Document]
@@ -136,8 +139,7 @@ async def _scan(
         while documents := await cursor.to_list(_BATCH):
             yield [{level: document} for document in documents]
     finally:
-        if cursor.alive:  # else it is closed, and to say so takes a thread
-            await cursor.close()
+        await _close(cursor)
 
 
 async def _with_parents(
@@ -200,8 +202,7 @@ async def _with_children(
             for document in await cursor.to_list(None):
                 children.setdefault(document[field], []).append(document)
         finally:
-            if cursor.alive:
-                await cursor.close()
+            await _close(cursor)
         batch = [
             {**row, level: document}
             for key, row in by_id.items()
@@ -230,6 +231,13 @@ async def _chunks(
             total += own
     if chunk:
         yield chunk
+
+
+async def _close(cursor: "AsyncIOMotorCursor[Document]") -> None:
+    # One that is exhausted is closed, and to say so would take a thread. (A property, though
+    # the driver's stub has it as a method.)
+    if cursor.alive:  # type: ignore[truthy-function]
+        await cursor.close()
 
 
 def _fields(projections: Projections, level: Level) -> dict[str, Any]:

@@ -26,12 +26,13 @@ from hilum.services.search import Search
 #: Matches in one answer, whatever the limit asked for: some 15 MB of JSON. More are had by
 #: asking again with an offset, and an answer that leaves any out says so.
 LARGEST_PAGE: Final = 10_000
-_MEDIA_TYPES: Final = ("application/dicom+json", "application/json")
+#: What searches are answered in.
+MEDIA_TYPES: Final = ("application/dicom+json", "application/json")
 
 _STUDY: Final = "/studies/{study_uid}"
 _SERIES: Final = "/series/{series_uid}"
 #: What can be searched (Table 10.6.1-1).
-_RESOURCES: Final = {
+RESOURCES: Final = {
     "/studies": Level.STUDY,
     f"{_STUDY}/series": Level.SERIES,
     f"{_STUDY}/instances": Level.IMAGE,
@@ -66,7 +67,7 @@ class Qido:
         """Return the routes to add to the application."""
         return [
             web.get(SERVICE_PATH + path, partial(self._find, level))
-            for path, level in _RESOURCES.items()
+            for path, level in RESOURCES.items()
         ]
 
     async def _find(self, level: Level, request: web.Request) -> web.Response:
@@ -80,7 +81,7 @@ class Qido:
         matches, more = await self._page(replace(query, limit=limit + 1), limit, request)
         if matches:
             body = b"[" + b",".join(matches) + b"]"
-            response = await answer(request, body, content_type=_MEDIA_TYPES[0])
+            response = await answer(request, body, content_type=MEDIA_TYPES[0])
         else:
             response = web.Response(status=204)
         for text in _remarks(query):
@@ -112,10 +113,10 @@ def _require_json(request: web.Request) -> None:
     for media_range in filter(None, asked.split(",")):
         kind, *parameters = (part.strip().lower() for part in media_range.split(";"))
         refused = any(re.fullmatch(r"q=0(\.0*)?", part) for part in parameters)
-        if kind in {*_MEDIA_TYPES, "application/*", "*/*"} and not refused:
+        if kind in {*MEDIA_TYPES, "application/*", "*/*"} and not refused:
             return
     if asked.strip():
-        raise web.HTTPNotAcceptable(text=f"search results come as {' or '.join(_MEDIA_TYPES)}")
+        raise web.HTTPNotAcceptable(text=f"search results come as {' or '.join(MEDIA_TYPES)}")
 
 
 def _with_url(level: Level, service: str) -> Callable[[Attributes], Attributes]:
