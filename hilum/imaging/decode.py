@@ -74,7 +74,7 @@ DECODABLE: Final = (
 _J2K_THREADS: Final = 2
 
 #: A larger frame is no image anybody looks at whole, but what a bomb would announce.
-FRAME_LIMIT_BYTES: Final = 1 << 30
+FRAME_LIMIT_BYTES: Final = 1 << 28
 
 _CODEC_ERRORS: Final = (
     RuntimeError,  # the base of imagecodecs' errors, and openjpeg's
@@ -194,6 +194,8 @@ def _native(description: ImageDescription, frame: bytes, transfer_syntax_uid: st
     count = pixels * (2 if subsampled else description.samples_per_pixel)
     if description.bits_allocated == 1:
         return _unpacked(description, frame)
+    if subsampled and pixels % 2:
+        raise Unsupported("chroma shared by two pixels, of which there is an odd number")
     if len(frame) < count * dtype.itemsize:
         missing = count * dtype.itemsize - len(frame)
         raise Corrupt(f"the frame ends {missing} bytes early")
@@ -205,8 +207,9 @@ def _native(description: ImageDescription, frame: bytes, transfer_syntax_uid: st
         samples = np.frombuffer(frame, dtype.newbyteorder(">" if big_endian else "<"), count)
         samples = samples.astype(dtype, copy=False)
     if subsampled:
+        # By pixel, whatever Planar Configuration says: planes would differ in size.
         samples = _upsampled(samples)
-    if description.samples_per_pixel > 1 and description.planar_configuration == 1:
+    elif description.samples_per_pixel > 1 and description.planar_configuration == 1:
         planes = samples.reshape(description.samples_per_pixel, pixels)
         samples = np.ascontiguousarray(planes.T)
     samples = samples.reshape(description.shape)

@@ -149,6 +149,16 @@ def test_subsampled_chroma_is_shared_by_two_pixels() -> None:
     assert decoded_photometric_interpretation(description, frame, LITTLE) == "YBR_FULL"
 
 
+def test_subsampled_chroma_has_no_planes() -> None:
+    planar = colour_image(1, 4, photometric_interpretation="YBR_FULL_422", planar_configuration=1)
+    frame = bytes([10, 20, 1, 2, 30, 40, 3, 4])
+    expected = decode_frame(replace(planar, planar_configuration=0), frame, LITTLE)
+    np.testing.assert_array_equal(decode_frame(planar, frame, LITTLE), expected)
+    odd = colour_image(5, 5, photometric_interpretation="YBR_FULL_422")
+    with pytest.raises(Unsupported, match="odd number"):
+        decode_frame(odd, bytes(80), LITTLE)
+
+
 @pytest.mark.parametrize(
     ("tag", "dtype", "syntax"),
     [
