@@ -34,8 +34,11 @@ from hilum.scp.association import TimeLimits
 from hilum.scp.request import Services as ScpServices
 from hilum.scp.server import Server
 from hilum.scp.shares import Shares
+from hilum.services.bulk_data import BulkData
 from hilum.services.crossing import Crossing
+from hilum.services.foresight import Foresight
 from hilum.services.ingest import Ingest
+from hilum.services.metadata import Metadata
 from hilum.services.pictures import Pictures
 from hilum.services.promotion import Promotion
 from hilum.services.retrieve import Retrieve
@@ -73,6 +76,8 @@ class Core:
     search: Search
     retrieve: Retrieve
     pictures: Pictures
+    metadata: Metadata
+    bulk_data: BulkData
     database: Database
     spool: Spool
     store: LocalStore
@@ -139,7 +144,24 @@ async def open_core(settings: Settings, changes: Changes | None = None) -> Async
         # keep modalities waiting.
         await asyncio.wait([schema], timeout=_SCHEMA_SECONDS)
 
-        promotion = Promotion(store, quarantine, Writer(database), settings.storage.conflict_policy)
+        catalogue = Catalogue(database)
+        cache = Cache(
+            settings.data_dir / CACHE,
+            settings.storage.cache_bytes,
+            settings.storage.disk_reserve,
+        )
+        metadata = Metadata(catalogue, store, cache)
+        foresight: Foresight | None = None
+        if settings.http.prepare_after_seconds and settings.storage.cache_bytes:
+            foresight = Foresight(metadata, settings.http.prepare_after_seconds)
+            await stack.enter_async_context(background(asyncio.create_task(foresight.run())))
+        promotion = Promotion(
+            store,
+            quarantine,
+            Writer(database),
+            settings.storage.conflict_policy,
+            on_written=foresight.note if foresight else None,
+        )
         await stack.enter_async_context(background(asyncio.create_task(promotion.run())))
         crossing = Crossing(asyncio.get_running_loop())
         ingest = Ingest(spool, quarantine, promotion, crossing)
@@ -151,13 +173,7 @@ async def open_core(settings: Settings, changes: Changes | None = None) -> Async
         adopting = asyncio.create_task(_keep_adopting(spools, spool, ingest))
         await stack.enter_async_context(background(adopting))
 
-        catalogue = Catalogue(database)
         workers = DecodeWorkers(_decoders(settings.workers))
-        cache = Cache(
-            settings.data_dir / CACHE,
-            settings.storage.cache_bytes,
-            settings.storage.disk_reserve,
-        )
         await stack.enter_async_context(background(asyncio.create_task(_keep_giving_way(cache))))
         pictures = Pictures(catalogue, store, workers, cache)
         stack.callback(pictures.close)
@@ -169,6 +185,8 @@ async def open_core(settings: Settings, changes: Changes | None = None) -> Async
             search=Search(catalogue),
             retrieve=Retrieve(catalogue, store, workers, crossing),
             pictures=pictures,
+            metadata=metadata,
+            bulk_data=BulkData(catalogue, store),
             database=database,
             spool=spool,
             store=store,
@@ -268,6 +286,8 @@ def _http_services(
         search=core.search,
         retrieve=core.retrieve,
         pictures=core.pictures,
+        metadata=core.metadata,
+        bulk_data=core.bulk_data,
         probes={"db": core.database.ping, "storage": probe_storage},
         metrics=Metrics(colleagues),
         about={

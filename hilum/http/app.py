@@ -7,7 +7,11 @@ from typing import Any, Final
 from aiohttp import web
 
 from hilum.http.cors import CrossOrigin
+from hilum.http.dicomweb.bulkdata import BulkDataResources
+from hilum.http.dicomweb.capabilities import Capabilities
+from hilum.http.dicomweb.metadata import MetadataResources
 from hilum.http.dicomweb.qido import Qido
+from hilum.http.dicomweb.rendered import Rendered
 from hilum.http.dicomweb.stow import Stow
 from hilum.http.dicomweb.urls import TRUSTED_PROXIES, trusted_networks
 from hilum.http.dicomweb.wado import Wado
@@ -22,7 +26,9 @@ from hilum.http.pages import Pages, add_security_headers
 from hilum.http.routes import note_route
 from hilum.http.studies import Studies
 from hilum.http.upload import Uploads
+from hilum.services.bulk_data import BulkData
 from hilum.services.ingest import Ingest
+from hilum.services.metadata import Metadata
 from hilum.services.pictures import Pictures
 from hilum.services.retrieve import Retrieve
 from hilum.services.search import Search
@@ -39,6 +45,8 @@ class Services:
     search: Search
     retrieve: Retrieve
     pictures: Pictures
+    metadata: Metadata
+    bulk_data: BulkData
     probes: Mapping[str, Probe]
     """Health checks, by the name they have below ``/health``."""
     metrics: Metrics = field(default_factory=Metrics)
@@ -76,8 +84,12 @@ def make_app(services: Services) -> web.Application:
             *Studies(services.search).routes(),
             *Frames(services.pictures).routes(),
             *Dictionary().routes(),
+            *Capabilities().routes(),
             *Qido(services.search).routes(),
             *Wado(services.retrieve).routes(),
+            *MetadataResources(services.metadata).routes(),
+            *BulkDataResources(services.bulk_data, services.retrieve).routes(),
+            *Rendered(services.retrieve, services.pictures).routes(),
             *Pages().routes(),
         ]
     )

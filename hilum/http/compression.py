@@ -7,19 +7,35 @@ import asyncio
 import re
 import zlib
 from collections.abc import Callable
-from typing import Final, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from aiohttp import web
 
+
+class Compressor(Protocol):
+    """As `zlib` has it."""
+
+    def compress(self, data: bytes, /) -> bytes:
+        """Return what there is so far."""
+        ...
+
+    def flush(self) -> bytes:
+        """Return the rest."""
+        ...
+
+
 Compress: TypeAlias = Callable[[bytes, int, int], bytes]
+MakeCompressor: TypeAlias = Callable[[int, int, int], Compressor]
 
 try:
     from isal import isal_zlib
 
     compress: Compress = isal_zlib.compress
+    make_compressor: MakeCompressor = isal_zlib.compressobj
 except ImportError:
     # Not on every platform; the standard library writes the same format, only slower.
     compress = zlib.compress
+    make_compressor = zlib.compressobj
 
 #: Below this the header outweighs what is saved.
 _SMALLEST_BYTES: Final = 1024
@@ -49,6 +65,11 @@ async def compressed(body: bytes) -> bytes:
 def gzip(body: bytes) -> bytes:
     """Return `body` in gzip; the same body gives the same bytes."""
     return compress(body, _LEVEL, _GZIP_WINDOW)
+
+
+def gzip_compressor() -> Compressor:
+    """Return what makes gzip of a body that comes in pieces."""
+    return make_compressor(_LEVEL, zlib.DEFLATED, _GZIP_WINDOW)
 
 
 async def answer(

@@ -11,7 +11,7 @@ from typing import BinaryIO, Final, cast
 
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.filereader import read_dataset
 
 from hilum.core.errors import NotDicom
@@ -36,6 +36,7 @@ _READ_LIMIT_CALLS: Final = 1_000_000
 #: What pydicom raises on bytes that are no data set.
 PYDICOM_ERRORS: Final = (
     InvalidDicomError,
+    BytesLengthException,
     ArithmeticError,
     AttributeError,
     EOFError,
@@ -92,6 +93,43 @@ def careful_scan(
     NotDicom
         The bytes are no data set, or end inside an element before the pixel data.
     """
+    with quietly():
+        data_set, found = _walked(
+            reader, start, list(wanted), explicit=explicit, little_endian=little_endian
+        )
+        try:
+            for tag in wanted & set(data_set.keys()):
+                value = _raw_value(data_set, tag)
+                if len(value.raw) <= VALUE_LIMIT_BYTES:
+                    found.values[tag] = value
+        except PYDICOM_ERRORS as error:
+            raise _unreadable(error) from error
+    return found
+
+
+def read_carefully(
+    reader: Reader, start: int, *, explicit: bool, little_endian: bool
+) -> tuple[Dataset, PixelElement | None]:
+    """Return all that lies in front of the pixel data, and where that is; within `quietly`.
+
+    Parameters
+    ----------
+    explicit, little_endian
+        As for `careful_scan`.
+
+    Raises
+    ------
+    NotDicom
+        As from `careful_scan`.
+    """
+    data_set, found = _walked(reader, start, None, explicit=explicit, little_endian=little_endian)
+    return data_set, found.pixel_element
+
+
+def _walked(
+    reader: Reader, start: int, wanted: list[int] | None, *, explicit: bool, little_endian: bool
+) -> tuple[Dataset, Scanned]:
+    """Return the elements pydicom finds up to the pixel data, and where what is not read lies."""
     found = Scanned()
     file = _HeaderFile(reader, start)
 
@@ -102,41 +140,40 @@ def careful_scan(
             found.places[tag] = (file.tell(), length)
         return tag in PIXEL_DATA_TAGS
 
-    with quietly():
-        try:
-            data_set = read_dataset(
-                cast("BinaryIO", file),
-                not explicit,
-                little_endian,
-                stop_when=at_pixel_data,
-                specific_tags=list(wanted),
-            )
-            for tag in wanted & set(data_set.keys()):
-                value = _raw_value(data_set, tag)
-                if len(value.raw) <= VALUE_LIMIT_BYTES:
-                    found.values[tag] = value
-        except PYDICOM_ERRORS as error:
-            raise NotDicom(f"the data set cannot be read: {type(error).__name__}") from error
+    try:
+        data_set = read_dataset(
+            cast("BinaryIO", file),
+            not explicit,
+            little_endian,
+            stop_when=at_pixel_data,
+            specific_tags=wanted,
+        )
+    except PYDICOM_ERRORS as error:
+        raise _unreadable(error) from error
     # pydicom stops without a word where an element, or its header, runs past the end of the
     # file. A few zeros behind the last element are padding.
     if found.pixel_element is None and (file.tell() != reader.size or file.torn.strip(b"\0")):
         raise NotDicom("the data set is cut short or damaged in front of its pixel data")
-    return found
+    return data_set, found
+
+
+def _unreadable(error: Exception) -> NotDicom:
+    return NotDicom(f"the data set cannot be read: {type(error).__name__}")
 
 
 def _raw_value(data_set: Dataset, tag: int) -> RawValue:
     found: RawDataElement | DataElement = data_set.get_item(tag, keep_deferred=True)
-    raw = _bytes_of(found) if isinstance(found, RawDataElement) else b""
+    raw = bytes_of(found) if isinstance(found, RawDataElement) else b""
     if (found.VR or implicit_vr(tag)) != "SQ":
         return RawValue(found.VR or "", raw)
-    codecs = _codecs(data_set, DEFAULT_CODECS)
+    codecs = codecs_of(data_set, DEFAULT_CODECS)
     items = [_attributes(item, codecs) for item in data_set[tag].value]
     return RawValue("SQ", b"", items=items)
 
 
 def _attributes(item: Dataset, codecs: tuple[str, ...]) -> Attributes:
     """Return a sequence item in the DICOM JSON model."""
-    codecs = _codecs(item, codecs)
+    codecs = codecs_of(item, codecs)
     attributes: Attributes = {}
     for tag in sorted(item.keys()):
         found: RawDataElement | DataElement = item.get_item(tag, keep_deferred=True)
@@ -147,12 +184,13 @@ def _attributes(item: Dataset, codecs: tuple[str, ...]) -> Attributes:
             items = [_attributes(nested, codecs) for nested in item[tag].value]
             attributes[f"{tag:08X}"] = {"vr": "SQ", "Value": items} if items else {"vr": "SQ"}
         else:
-            raw = _bytes_of(found) if isinstance(found, RawDataElement) else b""
+            raw = bytes_of(found) if isinstance(found, RawDataElement) else b""
             attributes[f"{tag:08X}"] = element(vr, raw, codecs)
     return attributes
 
 
-def _codecs(data_set: Dataset, inherited: tuple[str, ...]) -> tuple[str, ...]:
+def codecs_of(data_set: Dataset, inherited: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the codecs of a data set or an item: its own, or those around it."""
     if SPECIFIC_CHARACTER_SET not in data_set:
         return inherited
     found = data_set.get_item(SPECIFIC_CHARACTER_SET, keep_deferred=True)
@@ -162,7 +200,7 @@ def _codecs(data_set: Dataset, inherited: tuple[str, ...]) -> tuple[str, ...]:
     return codecs_for(found.value or b"")
 
 
-def _bytes_of(found: RawDataElement) -> bytes:
+def bytes_of(found: RawDataElement) -> bytes:
     """Return the value field of an element in little endian."""
     raw = found.value or b""
     if found.length not in {len(raw), 0xFFFFFFFF}:

@@ -14,7 +14,7 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -83,6 +83,11 @@ class Promotion:
     """The consumer of the spool. Lives on the loop; `run` is its task.
 
     `add` and the properties are for any thread, everything else is for the loop.
+
+    Parameters
+    ----------
+    on_written
+        Is told the UIDs of the studies that a batch was written to.
     """
 
     def __init__(
@@ -91,11 +96,13 @@ class Promotion:
         quarantine: Quarantine,
         writer: Writer,
         policy: ConflictPolicy = "replace",
+        on_written: Callable[[Collection[str]], None] | None = None,
     ) -> None:
         self._store = store
         self._quarantine = quarantine
         self._writer = writer
         self._policy = policy
+        self._on_written = on_written
         self._lock = threading.Lock()  # around the queue and the counters
         self._waiting: deque[Pending] = deque()
         self._batch: list[Pending] = []
@@ -260,6 +267,8 @@ class Promotion:
             self._store.put, [d.pending.entry for d in decisions if d.write is not None]
         )
         lost = {id(write) for write in await self._writer.write(writes)}
+        if self._on_written is not None:
+            self._on_written({w.instance.header.identity.study_instance_uid for w in writes})
         done = [decision for decision in decisions if id(decision.write) not in lost]
         again += [decision.pending for decision in decisions if id(decision.write) in lost]
         await asyncio.to_thread(_release, [decision.pending.entry for decision in done])

@@ -15,8 +15,10 @@ from hilum.imaging.workers import DecodeWorkers
 from hilum.index.catalogue import Catalogue
 from hilum.index.database import Database
 from hilum.index.writer import Writer
+from hilum.services.bulk_data import BulkData
 from hilum.services.crossing import Crossing
 from hilum.services.ingest import Ingest
+from hilum.services.metadata import Metadata
 from hilum.services.pictures import Pictures
 from hilum.services.promotion import Promotion
 from hilum.services.retrieve import Retrieve
@@ -73,12 +75,15 @@ async def http_node(
     crossing = Crossing(asyncio.get_running_loop())
     ingest = Ingest(spool, quarantine, promotion, crossing)
     workers = DecodeWorkers()
-    pictures = Pictures(catalogue, store, workers, Cache(data_dir / "cache", 64 << 20))
+    cache = Cache(data_dir / "cache", 64 << 20)
+    pictures = Pictures(catalogue, store, workers, cache)
     services = Services(
         ingest=ingest,
         search=Search(catalogue),
         retrieve=Retrieve(catalogue, store, workers, crossing),
         pictures=pictures,
+        metadata=Metadata(catalogue, store, cache),
+        bulk_data=BulkData(catalogue, store),
         probes={"db": database.ping, "storage": _in_thread(spool.check)},
         about={"aet": "TEST", "version": "0"},
     )

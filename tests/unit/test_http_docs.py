@@ -27,6 +27,8 @@ def routes() -> Iterator[tuple[str, str]]:
         search=sentinel.search,
         retrieve=sentinel.retrieve,
         pictures=sentinel.pictures,
+        metadata=sentinel.metadata,
+        bulk_data=sentinel.bulk_data,
         probes={"db": probe, "storage": probe},
     )
     for route in make_app(services).router.routes():
