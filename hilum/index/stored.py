@@ -94,6 +94,14 @@ class StudyLayout:
         return instance, index - (self._ends[position] - instance.number_of_frames)
 
     @cached_property
+    def by_uid(self) -> dict[tuple[str, str], StoredInstance]:
+        """The instances by Series and SOP Instance UID."""
+        return {
+            (each.identity.series_instance_uid, each.identity.sop_instance_uid): each
+            for each in reversed(self.instances)
+        }
+
+    @cached_property
     def first_frames(self) -> dict[str, int]:
         """Index in the study of each instance's first frame, by the instance's public id."""
         return {

@@ -45,6 +45,41 @@ class Retrieve:
         """
         return await self._catalogue.instances(query)
 
+    async def resource(
+        self,
+        study_instance_uid: str,
+        series_instance_uid: str | None = None,
+        sop_instance_uid: str | None = None,
+    ) -> Sequence[StoredInstance]:
+        """Return the instances of a study, a series of it, or one, in reading order.
+
+        Whoever asks for one instance or frame asks for the next one of the study soon: what
+        is known of the study is kept, and MongoDB not asked while nothing of it changes.
+
+        Raises
+        ------
+        NotFound
+            There is no such study, series or instance.
+        IndexUnavailable
+            MongoDB does not answer.
+        """
+        layout = await self._catalogue.study_frames(study_instance_uid)
+        if series_instance_uid is None:
+            return layout.instances
+        if sop_instance_uid is None:
+            found = [
+                each
+                for each in layout.instances
+                if each.identity.series_instance_uid == series_instance_uid
+            ]
+            if not found:
+                raise NotFound(f"no series {series_instance_uid} in study {study_instance_uid}")
+            return found
+        instance = layout.by_uid.get((series_instance_uid, sop_instance_uid))
+        if instance is None:
+            raise NotFound(f"no instance {sop_instance_uid} in series {series_instance_uid}")
+        return [instance]
+
     def check(self, instances: Iterable[StoredInstance]) -> None:
         """Look whether the files of `instances` are there, and whole as far as size tells.
 

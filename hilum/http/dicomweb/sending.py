@@ -75,6 +75,8 @@ class Sending:
         self._offset = 0
         self._left = 0
         self._cancelled = False
+        self.sent_bytes = 0
+        """So far."""
 
     async def send(self, pieces: Iterable[Piece]) -> None:
         """Send all of `pieces`.
@@ -147,6 +149,7 @@ class Sending:
                 raise Corrupt(f"{self._name} ends {self._left} bytes early")
             self._offset += sent
         self._left -= sent
+        self.sent_bytes += sent
 
     def _next(self) -> bool:
         """Begin with the next piece that is not empty; return whether there is one."""
@@ -189,7 +192,9 @@ async def sending(request: web.Request, response: web.StreamResponse) -> AsyncIt
         await writer.drain()
         connection: socket.socket = transport.get_extra_info("socket").dup()
         with connection:
-            yield Sending(connection)
+            body = Sending(connection)
+            yield body
+            writer.output_size += body.sent_bytes  # for the access log
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # let the rest go
         transport.set_write_buffer_limits()
         await response.write_eof()

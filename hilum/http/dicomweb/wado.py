@@ -18,13 +18,10 @@ from hilum.core.errors import (
     HilumError,
     Invalid,
     NoPixelData,
-    NotFound,
     Undecodable,
     Unsupported,
 )
 from hilum.core.identifiers import parse_uid
-from hilum.core.levels import Level
-from hilum.core.query import Condition, Exact, Query
 from hilum.http.dicomweb.frames import FrameParts, frame_forms, parse_frames
 from hilum.http.dicomweb.instances import (
     Choice,
@@ -47,34 +44,11 @@ STUDY: Final = SERVICE_PATH + "/studies/{study_uid}"
 SERIES: Final = STUDY + "/series/{series_uid}"
 INSTANCE: Final = SERIES + "/instances/{instance_uid}"
 
-#: Variable of a route to the level it names an entity of, top down.
-_LEVELS: Final = {
-    "study_uid": Level.STUDY,
-    "series_uid": Level.SERIES,
-    "instance_uid": Level.IMAGE,
-}
+_UIDS: Final = {"study_uid": "study", "series_uid": "series", "instance_uid": "instance"}
 
 
-def instances_query(request: web.Request) -> Query:
-    """Return the query for the instances below the resource that a path names.
-
-    Raises
-    ------
-    Invalid
-        A UID of it is none.
-    """
-    conditions = []
-    level = Level.STUDY
-    for name, level_named in _LEVELS.items():
-        if name in request.match_info:
-            level = level_named
-            uid = parse_uid(request.match_info[name], f"the UID of the {level.value.lower()}")
-            conditions.append(Condition(level.unique_key, Exact(uid)))
-    return Query(level=level, conditions=tuple(conditions))
-
-
-async def select(retrieve: Retrieve, request: web.Request) -> list[StoredInstance]:
-    """Return the instances below the resource that a path names, in reading order.
+async def resource(retrieve: Retrieve, request: web.Request) -> Sequence[StoredInstance]:
+    """Return the instances below the study, series or instance that a path names.
 
     Raises
     ------
@@ -85,16 +59,12 @@ async def select(retrieve: Retrieve, request: web.Request) -> list[StoredInstanc
     IndexUnavailable
         MongoDB does not answer.
     """
-    query = instances_query(request)
-    instances = await retrieve.select(query)
-    if not instances:
-        raise NotFound(f"there is nothing at {_named(request)}")
-    return instances
-
-
-def _named(request: web.Request) -> str:
-    """Return the resource of a path whose UIDs have been checked."""
-    return request.path.removeprefix(SERVICE_PATH)
+    uids = [
+        parse_uid(request.match_info[name], f"the UID of the {what}")
+        for name, what in _UIDS.items()
+        if name in request.match_info
+    ]
+    return await retrieve.resource(*uids)
 
 
 class Wado:
@@ -114,7 +84,7 @@ class Wado:
 
     async def _instances(self, request: web.Request) -> web.StreamResponse:
         accepts = accepted(request)
-        instances = await select(self._retrieve, request)
+        instances = await resource(self._retrieve, request)
         choices = list(choose_forms(accepts, instances, multipart=True))
         single = False
         if not choices and len(instances) == 1:
@@ -157,7 +127,7 @@ class Wado:
                 file.close()
 
     async def _frames(self, request: web.Request) -> web.StreamResponse:
-        (instance, *_) = await select(self._retrieve, request)
+        (instance, *_) = await resource(self._retrieve, request)
         uid = instance.identity.sop_instance_uid
         if not instance.number_of_frames:
             raise NoPixelData(f"instance {uid} has no pixel data")
@@ -200,5 +170,5 @@ class Wado:
 def _tell(request: web.Request, error: HilumError) -> None:
     """Log an answer that was broken off: the client only sees that it is not whole."""
     if request.transport is None or request.transport.is_closing():
-        uids = {name: request.match_info[name] for name in _LEVELS if name in request.match_info}
+        uids = {name: request.match_info[name] for name in _UIDS if name in request.match_info}
         log.error("retrieve_broken_off", reason=str(error), code=error.code, **uids)
