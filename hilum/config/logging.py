@@ -9,6 +9,7 @@ import logging
 import re
 import sys
 from collections.abc import Mapping, MutableMapping
+from functools import lru_cache
 from typing import Any, Final, Literal, TextIO
 
 import structlog
@@ -132,7 +133,7 @@ def _without_patients(_logger: object, _method: str, event: EventDict) -> EventD
 def _masked(key: str, value: Any) -> Any:
     if key.startswith("_"):  # structlog's own, never rendered
         return value
-    if _folded(key) in _PATIENT_FIELDS or isinstance(value, Dataset | DataElement | PersonName):
+    if _tells_of_patients(key) or isinstance(value, Dataset | DataElement | PersonName):
         return MASK
     if isinstance(value, Mapping | MutableMapping):
         return {str(name): _masked(str(name), part) for name, part in value.items()}
@@ -140,4 +141,11 @@ def _masked(key: str, value: Any) -> Any:
         return [_masked("", part) for part in value]
     if value is None or isinstance(value, bool | int | float):
         return value
-    return _PERSON_NAME.sub(MASK, mask_credentials(str(value)))
+    text = mask_credentials(str(value))
+    # The pattern looks for a caret from each character on: not where there is none.
+    return _PERSON_NAME.sub(MASK, text) if "^" in text else text
+
+
+@lru_cache(maxsize=1024)
+def _tells_of_patients(key: str) -> bool:
+    return _folded(key) in _PATIENT_FIELDS
