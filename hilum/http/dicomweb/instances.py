@@ -41,9 +41,16 @@ class Choice:
         return self.form.transfer_syntax_uid == self.instance.transfer_syntax_uid
 
 
-def forms(transfer_syntax_uid: str, *, multipart: bool) -> list[Form]:
+def forms(transfer_syntax_uid: str, *, single: bool) -> list[Form]:
     """Return the forms that an instance can be had in, as it is stored first.
 
+    Parameters
+    ----------
+    single
+        Whether it is all there is, so that it can be had without a multipart around it.
+
+    Notes
+    -----
     Who names no transfer syntax means Explicit VR Little Endian, but for what cannot be
     had in it, such as video, where it is the stored one (PS3.18 8.7.3.5).
     """
@@ -52,20 +59,21 @@ def forms(transfer_syntax_uid: str, *, multipart: bool) -> list[Form]:
     usual = usual or transfer_syntax_uid
     return [
         Form(DICOM, uid, multipart, default=uid == usual)
+        for multipart in (True, False)[: 1 + single]
         for uid in dict.fromkeys((transfer_syntax_uid, *targets))
     ]
 
 
 def choose_forms(
-    accepts: Sequence[Sequence[Range]], instances: Iterable[StoredInstance], *, multipart: bool
+    accepts: Sequence[Sequence[Range]], instances: Sequence[StoredInstance]
 ) -> Iterator[Choice]:
     """Yield the instances that can be had in a form the client takes."""
     chosen: dict[str, tuple[Form | None, bool]] = {}
     for instance in instances:
         stored = instance.transfer_syntax_uid
         if stored not in chosen:
-            form = choose(accepts, forms(stored, multipart=multipart))
-            as_stored = choose(accepts, [Form(DICOM, stored, multipart)])
+            form = choose(accepts, forms(stored, single=len(instances) == 1))
+            as_stored = form and choose(accepts, [Form(DICOM, stored, form.multipart)])
             chosen[stored] = form, as_stored is not None
         form, or_stored = chosen[stored]
         if form is not None:

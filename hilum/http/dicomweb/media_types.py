@@ -85,11 +85,7 @@ def parse_accept(text: str) -> tuple[Range, ...]:
         match = _TYPE.match(element)
         if match is None:
             continue
-        parameters = {
-            found[1].lower(): _unescaped(found[2]) if found[3] is None else found[3]
-            for found in _PARAMETER.finditer(element, match.end())
-        }
-        ranges.append(_range(match[1].lower(), parameters))
+        ranges.append(_range(match[1].lower(), _parameters(element[match.end() :])))
     return tuple(ranges)
 
 
@@ -143,6 +139,13 @@ def _quality(ranges: Sequence[Range], form: Form) -> float:
     return max(each.quality for each in taking if each.precision == narrowest)
 
 
+def _parameters(text: str) -> dict[str, str]:
+    return {
+        found[1].lower(): _unescaped(found[2]) if found[3] is None else found[3]
+        for found in _PARAMETER.finditer(text)
+    }
+
+
 def _range(media_type: str, parameters: dict[str, str]) -> Range:
     transfer_syntax = parameters.get("transfer-syntax", "").strip()
     quality = parameters.get("q", "1").strip()
@@ -151,7 +154,10 @@ def _range(media_type: str, parameters: dict[str, str]) -> Range:
         multipart = None
     elif media_type in {MULTIPART, "multipart/*"}:
         multipart = True
-        media_type = parameters.get("type", ANYTHING).strip().lower()
+        media_type, _, within = parameters.get("type", ANYTHING).partition(";")
+        media_type = media_type.strip().lower()
+        # Some write the parts' parameters with their type, into the quotes.
+        transfer_syntax = transfer_syntax or _parameters(within).get("transfer-syntax", "")
     return Range(
         media_type=_ALIASES.get(media_type, media_type),
         multipart=multipart,

@@ -85,21 +85,13 @@ class Wado:
     async def _instances(self, request: web.Request) -> web.StreamResponse:
         accepts = accepted(request)
         instances = await resource(self._retrieve, request)
-        choices = list(choose_forms(accepts, instances, multipart=True))
-        single = False
-        if not choices and len(instances) == 1:
-            choices = list(choose_forms(accepts, instances, multipart=False))
-            single = True
+        choices = list(choose_forms(accepts, instances))
         if not choices:
-            raise not_acceptable(forms(instances[0].transfer_syntax_uid, multipart=True))
+            raise not_acceptable(forms(instances[0].transfer_syntax_uid, single=False))
         await asyncio.to_thread(self._retrieve.check, (choice.instance for choice in choices))
         base = service_url(request)
-        etag = entity_tag(
-            base,
-            single,
-            [(each.instance.blob.digest, each.form.transfer_syntax_uid) for each in choices],
-        )
-        if single:
+        etag = entity_tag(base, [(each.instance.blob.digest, each.form) for each in choices])
+        if not choices[0].form.multipart:
             return await self._single(request, choices[0], base, etag)
         # Some of a study may not be there in what was asked for (PS3.18 Table 10.4.3-1).
         status = 200 if len(choices) == len(instances) else 206
