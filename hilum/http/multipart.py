@@ -209,11 +209,18 @@ class MultipartParser:
 
 def _parameter(headers: Message, name: str) -> str | None:
     value = headers.get_param(name, header="content-disposition")
-    return None if value is None else collapse_rfc2231_value(value)
+    try:
+        return None if value is None else collapse_rfc2231_value(value)
+    except ValueError as error:
+        # A character set with a NUL in its name, which codecs refuse in a way of their own.
+        raise Malformed("a part's headers name an impossible character set") from error
 
 
 def boundary_of(content_type: str) -> str:
     """Return the boundary that a Content-Type announces; empty if there is none."""
     headers = Message()
     headers["Content-Type"] = content_type
-    return headers.get_boundary("")
+    try:
+        return headers.get_boundary("")
+    except ValueError:  # a character set with a NUL in its name
+        return ""

@@ -7,20 +7,20 @@ This corrects identifiers, it does not de-identify.
 
 import dataclasses
 import io
-import struct
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, Final
 
 import pydicom
-from pydicom.errors import InvalidDicomError
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from hilum.core.errors import IndexUnavailable, Invalid, Unsupported
 from hilum.core.levels import Level
 from hilum.core.query import Condition, Exact, Query
 from hilum.http.reception import origin
+from hilum.imaging.careful_scan import PYDICOM_ERRORS
+from hilum.imaging.charset import quietly
 from hilum.index.stored import StoredInstance
 from hilum.services.ingest import Ingest, Receipt
 from hilum.services.promotion import Outcome
@@ -79,22 +79,17 @@ def with_patient(source: BinaryIO, patient: Patient) -> Iterator[bytes]:
         The file cannot be taken apart: it is deflated, or pydicom cannot write it.
     """
     try:
-        data_set = pydicom.dcmread(source, stop_before_pixels=True, force=True)
-        rest = source.tell()
-        if data_set.file_meta.TransferSyntaxUID == DeflatedExplicitVRLittleEndian:
-            raise Unsupported("overrides of a deflated file are not supported")
-        _override(data_set, patient)
-        head = io.BytesIO()
-        pydicom.dcmwrite(head, data_set, enforce_file_format=True)
-    except (
-        AttributeError,
-        InvalidDicomError,
-        LookupError,
-        NotImplementedError,
-        TypeError,
-        ValueError,
-        struct.error,
-    ) as error:
+        with quietly():
+            data_set = pydicom.dcmread(source, stop_before_pixels=True, force=True)
+            rest = source.tell()
+            if data_set.file_meta.TransferSyntaxUID == DeflatedExplicitVRLittleEndian:
+                raise Unsupported("overrides of a deflated file are not supported")
+            _override(data_set, patient)
+            head = io.BytesIO()
+            pydicom.dcmwrite(head, data_set, enforce_file_format=True)
+    except PYDICOM_ERRORS as error:
+        if isinstance(error, OSError) and error.errno:
+            raise  # of the disk, not of what lies on it
         raise Unsupported("the file cannot be written with another patient") from error
     yield head.getvalue()
     source.seek(rest)

@@ -3,12 +3,15 @@
 import struct
 from typing import Final, NamedTuple
 
-from hilum.core.errors import Corrupt, NotFound
+from hilum.core.errors import Corrupt, NotFound, Unsupported
 from hilum.core.instance import PixelData
 from hilum.imaging.encoding import IMPLICIT_HEADER, ITEM
 from hilum.imaging.reader import Reader
 
 _OFFSET_BYTES: Final = 8
+
+#: A larger frame is no image anybody looks at whole, but what a bomb would announce.
+FRAME_LIMIT_BYTES: Final = 1 << 28
 
 
 class FrameRange(NamedTuple):
@@ -107,8 +110,12 @@ def read_frame(
         There is no such frame.
     Corrupt
         The file is shorter than it was, or its items are not where they were.
+    Unsupported
+        The frame has more than `FRAME_LIMIT_BYTES`; nothing of it is read then.
     """
     place = frame_range(pixel_data, frame_index, frame_bits)
+    if place.length > FRAME_LIMIT_BYTES:
+        raise Unsupported(f"a frame of {place.length} bytes is larger than this node reads")
     data = reader.read_at(place.offset, place.length)
     if len(data) != place.length:
         raise Corrupt(f"frame {frame_index + 1} ends {place.length - len(data)} bytes early")

@@ -1,0 +1,69 @@
+"""What fuzzing brought to light, each input made by hand: none of it may come back."""
+
+import io
+import struct
+
+import pytest
+from pydicom.dataset import FileDataset
+
+from hilum.core.errors import NotDicom, Unsupported
+from hilum.core.instance import PixelData
+from hilum.http.multipart import Malformed, MultipartParser, boundary_of
+from hilum.http.overrides import Patient, with_patient
+from hilum.imaging.frames import FRAME_LIMIT_BYTES, read_frame
+from hilum.imaging.header import read_header
+from tests.generated import ct
+
+
+def encoded(data_set: FileDataset) -> bytes:
+    file = io.BytesIO()
+    data_set.save_as(file, enforce_file_format=True)
+    return file.getvalue()
+
+
+def with_vr(data: bytes, tag: int, vr: bytes) -> bytes:
+    """Return a file in which an element claims another VR with a length of two bytes."""
+    at = data.index(struct.pack("<HH", tag >> 16, tag & 0xFFFF), 132)
+    return data[: at + 4] + vr + data[at + 6 :]
+
+
+def test_a_character_set_in_the_guise_of_numbers() -> None:
+    """Pydicom raises what is a child of none of Python's errors."""
+    data = encoded(ct(SpecificCharacterSet="ISO_IR 192"))
+    # Two elements of a kind are out of order, so that pydicom is asked.
+    at = data.index(b"\x08\0\x05\0CS")
+    data = with_vr(data[:at] + data[at : at + 18] + data[at:], 0x00080005, b"UL")
+    second = data.index(b"\x08\0\x05\0CS")
+    data = data[: second + 4] + b"UL" + data[second + 6 :]
+    with pytest.raises(NotDicom, match="BytesLength"):
+        read_header(io.BytesIO(data))
+
+
+@pytest.mark.parametrize(
+    ("tag", "vr"),
+    [(0x00020002, b"FD"), (0x00080018, b"FD"), (0x00100010, b"US"), (0x0020000D, b"SV")],
+)
+def test_another_patient_for_a_file_whose_vrs_are_wrong(tag: int, vr: bytes) -> None:
+    """What pydicom cannot read or write is refused, and its values stay out of the log."""
+    data = with_vr(encoded(ct(SOPInstanceUID="1.2.345", StudyInstanceUID="1.2.3")), tag, vr)
+    with pytest.raises(Unsupported):  # and warnings are errors here
+        list(with_patient(io.BytesIO(data), Patient("1", "Doe^J")))
+
+
+def test_a_character_set_with_a_nul_in_its_name() -> None:
+    parser = MultipartParser("cut")
+    with pytest.raises(Malformed):
+        list(parser.feed(b"--cut\r\nContent-Disposition: form-data; name*=\0''x\r\n\r\n"))
+    assert not boundary_of("multipart/form-data; boundary*=\0''x")
+
+
+def test_a_frame_beyond_all_measure_is_refused_before_it_is_read() -> None:
+    class Untouched:
+        size = 1 << 40
+
+        def read_at(self, offset: int, length: int) -> bytes:
+            raise AssertionError(f"{length} bytes were read")
+
+    pixel_data = PixelData(0x7FE00010, 1000, 1 << 40, 1)
+    with pytest.raises(Unsupported):
+        read_frame(Untouched(), pixel_data, 0, 8 * (FRAME_LIMIT_BYTES + 1))
