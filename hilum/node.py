@@ -26,6 +26,7 @@ from hilum.imaging.workers import DecodeWorkers
 from hilum.index.catalogue import Catalogue
 from hilum.index.changes import Changes
 from hilum.index.database import Database
+from hilum.index.remover import Remover
 from hilum.index.writer import Writer
 from hilum.lifetime import background
 from hilum.premises import SPOOL, Listeners, holding, listening, with_mongodb
@@ -36,6 +37,7 @@ from hilum.scp.server import Server
 from hilum.scp.shares import Shares
 from hilum.services.bulk_data import BulkData
 from hilum.services.crossing import Crossing
+from hilum.services.deletion import Deletion, keep_resuming
 from hilum.services.foresight import Foresight
 from hilum.services.ingest import Ingest
 from hilum.services.metadata import Metadata
@@ -78,6 +80,7 @@ class Core:
     pictures: Pictures
     metadata: Metadata
     bulk_data: BulkData
+    deletion: Deletion
     database: Database
     spool: Spool
     store: LocalStore
@@ -172,6 +175,9 @@ async def open_core(settings: Settings, changes: Changes | None = None) -> Async
             log.info("spool replayed", instances=replayed, complete=complete)
         adopting = asyncio.create_task(_keep_adopting(spools, spool, ingest))
         await stack.enter_async_context(background(adopting))
+        deletion = Deletion(Remover(database), store, crossing)
+        resuming = asyncio.create_task(keep_resuming(deletion))
+        await stack.enter_async_context(background(resuming))
 
         workers = DecodeWorkers(_decoders(settings.workers))
         await stack.enter_async_context(background(asyncio.create_task(_keep_giving_way(cache))))
@@ -187,6 +193,7 @@ async def open_core(settings: Settings, changes: Changes | None = None) -> Async
             pictures=pictures,
             metadata=metadata,
             bulk_data=BulkData(catalogue, store),
+            deletion=deletion,
             database=database,
             spool=spool,
             store=store,
@@ -288,6 +295,7 @@ def _http_services(
         pictures=core.pictures,
         metadata=core.metadata,
         bulk_data=core.bulk_data,
+        deletion=core.deletion if settings.http.allow_delete else None,
         probes={"db": core.database.ping, "storage": probe_storage},
         metrics=Metrics(colleagues),
         about={

@@ -196,6 +196,11 @@ class HttpSettings(_Section):
         description="Metadata of a study is made ahead, into the cache, when nothing new of it "
         "has come for so long; 0: when it is asked for",
     )
+    allow_delete: bool = Field(
+        default=False,
+        description="Whoever reaches the HTTP port may delete studies, series and instances "
+        "over DICOMweb; nothing brings them back",
+    )
 
 
 class MongodbSettings(_Section):

@@ -9,6 +9,7 @@ from aiohttp import web
 from hilum.http.cors import CrossOrigin
 from hilum.http.dicomweb.bulkdata import BulkDataResources
 from hilum.http.dicomweb.capabilities import Capabilities
+from hilum.http.dicomweb.delete import Delete
 from hilum.http.dicomweb.metadata import MetadataResources
 from hilum.http.dicomweb.qido import Qido
 from hilum.http.dicomweb.rendered import Rendered
@@ -27,6 +28,7 @@ from hilum.http.routes import note_route
 from hilum.http.studies import Studies
 from hilum.http.upload import Uploads
 from hilum.services.bulk_data import BulkData
+from hilum.services.deletion import Deletion
 from hilum.services.ingest import Ingest
 from hilum.services.metadata import Metadata
 from hilum.services.pictures import Pictures
@@ -50,6 +52,8 @@ class Services:
     probes: Mapping[str, Probe]
     """Health checks, by the name they have below ``/health``."""
     metrics: Metrics = field(default_factory=Metrics)
+    deletion: Deletion | None = None
+    """None: nothing is deleted over the web."""
     about: Mapping[str, Any] = field(default_factory=dict)
     """What ``/health`` says of the node beside its state."""
     cors_origins: Sequence[str] = ()
@@ -81,6 +85,7 @@ def make_app(services: Services) -> web.Application:
             *services.metrics.routes(),
             *Uploads(intake, overrides).routes(),
             *Stow(intake).routes(),
+            *(Delete(services.deletion).routes() if services.deletion is not None else ()),
             *Studies(services.search).routes(),
             *Frames(services.pictures).routes(),
             *Dictionary().routes(),

@@ -18,6 +18,12 @@ derived is right all the same once they are done, without a lock, for this reaso
 A writer that dies in between is made good by its replay from the spool, which goes through
 the same steps again; deriving adds to no count, so that may happen any number of times.
 
+A deletion is a writer like any other: it deletes instances, then gives their series a new
+revision, then derives. Whoever derives a series without instances, or a study without series,
+deletes it, on condition that the revision is still the one it read: a writer who inserts an
+instance meanwhile gives a new revision afterwards, to the series that is there or to one
+that it makes anew.
+
 A writer whose batch says nothing new of a series but that there are more instances adds to
 its counts instead (`index.tally`), with a new revision, on condition that the revision is
 the one at which this writer left the counts right before it inserted any of the batch. The
@@ -35,7 +41,7 @@ sums are what would have been derived:
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Final
 
-from pymongo import UpdateOne
+from pymongo import DeleteOne, UpdateOne
 
 from hilum.index.database import Database, Document
 from hilum.index.words import WORD_SOURCES, study_words
@@ -100,7 +106,8 @@ async def derive_series(database: Database, ids: Collection[str]) -> dict[str, D
     Returns
     -------
     dict
-        By public id, the revision and what is derived at it; empty if rivals were faster.
+        By public id, the revision and what is derived at it, without those that were found
+        empty and are deleted; nothing if rivals were faster.
     """
     return await _derive(database.series, ids, _SERIES_PIPELINE, _series_fields)
 
@@ -129,16 +136,23 @@ async def _derive(
             entity["_id"]: {"revision": entity["revision"], **fields(entity)}
             async for entity in cursor
         }
-        updates = [
-            UpdateOne({"_id": key, "revision": found["revision"]}, {"$set": found})
-            for key, found in derived.items()
-        ]
-        if not updates:
+        if not derived:
             break
+        updates = [_update(key, found) for key, found in derived.items()]
         result = await collection.bulk_write(updates, ordered=False)
-        if result.matched_count == len(updates):
-            return derived
+        if result.matched_count + result.deleted_count == len(updates):
+            return {key: found for key, found in derived.items() if not _is_empty(found)}
     return {}
+
+
+def _update(key: str, derived: Document) -> UpdateOne | DeleteOne:
+    read = {"_id": key, "revision": derived["revision"]}
+    return DeleteOne(read) if _is_empty(derived) else UpdateOne(read, {"$set": derived})
+
+
+def _is_empty(derived: Document) -> bool:
+    contained = ("NumberOfStudyRelatedSeries", "NumberOfSeriesRelatedInstances")
+    return not any(derived.get(keyword) for keyword in contained)
 
 
 def _series_fields(entity: Document) -> Document:

@@ -168,7 +168,7 @@ class Promotion:
         blob = (await self._writer.current([identity.instance])).get(identity.instance)
         if blob is None or blob.digest == entry.blob.digest:
             return
-        if not await asyncio.to_thread(self._holds_same, blob, entry):
+        if not await asyncio.to_thread(self._may_replace, blob, entry):
             raise Conflict(
                 f"another version of {identity.sop_instance_uid} is stored "
                 "and the policy is to reject new ones"
@@ -269,12 +269,12 @@ class Promotion:
         lost = {id(write) for write in await self._writer.write(writes)}
         if self._on_written is not None:
             self._on_written({w.instance.header.identity.study_instance_uid for w in writes})
-        done = [decision for decision in decisions if id(decision.write) not in lost]
-        again += [decision.pending for decision in decisions if id(decision.write) in lost]
-        await asyncio.to_thread(_release, [decision.pending.entry for decision in done])
+        written = [decision for decision in decisions if id(decision.write) not in lost]
+        done = await asyncio.to_thread(self._release, written)
         for decision in done:
             decision.pending.outcome.set_result(decision.outcome)
-        return again
+        finished = {id(decision) for decision in done}
+        return again + [each.pending for each in decisions if id(each) not in finished]
 
     def _read(self, batch: Sequence[Pending]) -> list[tuple[Pending, Instance]]:
         instances: list[tuple[Pending, Instance]] = []
@@ -308,7 +308,8 @@ class Promotion:
                 decisions.append(_Decision(pending, Outcome.ALREADY_STORED, None))
                 continue
             else:
-                keep = self._policy != "replace"
+                # A version without bytes is not kept: it is lost, or just being deleted.
+                keep = self._policy != "replace" and self._store.contains(blob.digest)
                 outcome = Outcome.KEPT_CURRENT if keep else Outcome.REPLACED
                 write = Write(instance, supersedes=blob, keep_current=keep)
                 log.warning(
@@ -323,8 +324,34 @@ class Promotion:
         return decisions
 
     def _holds_same(self, blob: Blob, entry: SpoolEntry) -> bool:
-        with self._store.open(blob.digest) as stored, entry.path.open("rb") as received:
-            return same_data_set(stored, received)
+        try:
+            with self._store.open(blob.digest) as stored, entry.path.open("rb") as received:
+                return same_data_set(stored, received)
+        except NotFound:
+            return False
+
+    def _may_replace(self, blob: Blob, entry: SpoolEntry) -> bool:
+        return not self._store.contains(blob.digest) or self._holds_same(blob, entry)
+
+    def _is_stored(self, decision: _Decision) -> bool:
+        """Whether what was written of an instance has its bytes in the store, too.
+
+        A deletion may have taken them away after they were stored and before the document was
+        written. After that is the time to look (`hilum.services.deletion`), and to begin anew
+        if they are gone.
+        """
+        return decision.write is None or self._store.contains(decision.pending.entry.blob.digest)
+
+    def _release(self, decisions: Sequence[_Decision]) -> list[_Decision]:
+        """Let go of the spool entries of those that are stored, and return these."""
+        stored = [decision for decision in decisions if self._is_stored(decision)]
+        for decision in stored:
+            entry = decision.pending.entry
+            try:
+                entry.remove()
+            except Temporary as error:  # replayed at the next start, which changes nothing
+                log.warning("spool file not removed", file=str(entry.path), reason=str(error))
+        return stored
 
     def _present(self, batch: Sequence[Pending]) -> list[Pending]:
         """Return those whose files are there, and give up the others."""
@@ -358,11 +385,3 @@ class Promotion:
 def _was_deleted(entry: SpoolEntry) -> bool:
     # Where the folder is missing too, a disk is: that one may come back.
     return not entry.path.exists() and entry.path.parent.exists()
-
-
-def _release(entries: Sequence[SpoolEntry]) -> None:
-    for entry in entries:
-        try:
-            entry.remove()
-        except Temporary as error:  # replayed at the next start, which changes nothing
-            log.warning("spool file not removed", file=str(entry.path), reason=str(error))

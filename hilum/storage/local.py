@@ -8,7 +8,7 @@ import hashlib
 import os
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -20,6 +20,7 @@ from hilum.storage.durable import link_or_copy, make_folder, sync_file_system, s
 from hilum.storage.spool import SpoolEntry
 
 _PARTS: Final = ".parts"
+_DISCARDED: Final = ".discarded"
 # No copy takes this long: an older part is of a process that died.
 _STALE_SECONDS: Final = 24 * 60 * 60
 # Digests scatter: a hundred files lie in nearly two hundred folders, and each folder's sync
@@ -50,6 +51,7 @@ class LocalStore:
         self._lasting: set[str] = set()
         with faults(f"open the store {root}"):
             make_folder(root / _PARTS)
+            make_folder(root / _DISCARDED)
             self._drop_stale_parts()
 
     def put(self, entries: Sequence[SpoolEntry]) -> None:
@@ -155,6 +157,42 @@ class LocalStore:
             if address.parent.is_dir():
                 sync_folder(address.parent)
 
+    def discard(self, digests: Collection[str], wanted: Callable[[], Collection[str]]) -> None:
+        """See `Store.discard`. Files on their way out lie in ``.discarded``."""
+        outlets = {digest: self._address(digest) for digest in digests}
+        with faults("remove stored files"):
+            self._bring_back(outlets)
+            taken = dict(self._take_out(outlets))
+        try:
+            kept = wanted()
+        except BaseException:
+            with faults("bring stored files back"):
+                self._bring_back(outlets)
+            raise
+        with faults("remove stored files"):
+            for digest, place in taken.items():
+                if digest in kept:
+                    _put_back(place, outlets[digest])
+                else:
+                    place.unlink(missing_ok=True)
+            folders = {str(outlets[digest].parent) for digest in taken}
+            self._sync({str(self._root / _DISCARDED), *folders} if taken else set())
+
+    def _take_out(self, addresses: Mapping[str, Path]) -> Iterator[tuple[str, Path]]:
+        # The names are new ones: two who discard a file at once must not delete each other's.
+        token = secrets.token_hex(8)
+        for digest, address in addresses.items():
+            place = self._root / _DISCARDED / f"{digest}.{token}"
+            with suppress(FileNotFoundError):
+                address.rename(place)
+                yield digest, place
+
+    def _bring_back(self, addresses: Mapping[str, Path]) -> None:
+        """Give files their addresses that are on their way out, as of somebody who died."""
+        for name in _names(self._root / _DISCARDED):
+            if (address := addresses.get(name.partition(".")[0])) is not None:
+                _put_back(self._root / _DISCARDED / name, address)
+
     def check(self) -> None:
         """See `Store.check`."""
         probe(self._root)
@@ -181,6 +219,15 @@ class LocalStore:
             with suppress(FileNotFoundError):  # it was just given its address
                 if part.stat().st_mtime < oldest:
                     part.unlink()
+
+
+def _put_back(place: Path, address: Path) -> None:
+    address.parent.mkdir(parents=True, exist_ok=True)
+    # It is not there: somebody else did, or has deleted it, as he had it taken out too.
+    with suppress(FileNotFoundError):
+        place.rename(address)
+    # A second name of the file that is at the address by now is left where it was.
+    place.unlink(missing_ok=True)
 
 
 def _size_or_none(address: Path) -> int | None:

@@ -4,7 +4,7 @@ import hashlib
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
@@ -73,6 +73,18 @@ class MemoryStore:
     def remove(self, digest: str) -> None:
         """See `Store.remove`."""
         self._files.pop(parse_digest(digest), None)
+
+    def discard(self, digests: Collection[str], wanted: Callable[[], Collection[str]]) -> None:
+        """See `Store.discard`."""
+        taken = {
+            each: self._files.pop(parse_digest(each)) for each in digests if each in self._files
+        }
+        try:
+            kept = wanted()
+        except BaseException:
+            self._files |= taken
+            raise
+        self._files |= {digest: data for digest, data in taken.items() if digest in kept}
 
     def check(self) -> None:
         """See `Store.check`: memory can always be written."""

@@ -5,7 +5,7 @@ cached for ever, and can be checked by anybody. ``tests/contract/test_store_cont
 holds each implementation to what is written here.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -110,6 +110,28 @@ class Store(Protocol):
 
     def remove(self, digest: str) -> None:
         """Delete a file; it stays deleted when this returns. Idempotent."""
+        ...
+
+    def discard(self, digests: Collection[str], wanted: Callable[[], Collection[str]]) -> None:
+        """Delete files, except those that somebody wants after all. Idempotent.
+
+        They cannot be found any more when `wanted` is asked, and those that it returns are
+        back when this does. So whoever stores one of them at this moment, and looks for it
+        after he has made his want known, either misses it and stores it again, or has it.
+
+        Parameters
+        ----------
+        digests
+            The files; such as are not stored are passed over.
+        wanted
+            Returns the digests that are to stay. If it raises, all of them do.
+
+        Notes
+        -----
+        Durable when it returns. After a crash in between files may be missing from their
+        addresses that nobody has deleted: discarding the same digests again begins by
+        bringing them back.
+        """
         ...
 
     def check(self) -> None:

@@ -216,3 +216,61 @@ def test_many_senders_may_store_the_same_files_at_once(store: Store, spool: Spoo
 def test_a_healthy_store_passes_its_check(store: Store) -> None:
     store.check()
     assert list(store.digests()) == []
+
+
+def test_discarded_files_are_gone_but_those_that_are_wanted(store: Store, spool: Spool) -> None:
+    entries = [spooled(spool, bytes([number]) * 100) for number in range(3)]
+    digests = [entry.blob.digest for entry in entries]
+    store.put(entries)
+
+    def wanted() -> set[str]:
+        # While it is asked, none of them can be found.
+        assert [store.contains(digest) for digest in digests] == [False, False, True]
+        return {digests[0], digests[2]}
+
+    store.discard([*digests[:2], ABSENT], wanted)
+    assert sorted(store.digests()) == sorted([digests[0], digests[2]])
+    store.verify(digests[0])
+    store.discard(digests[:2], set)
+    assert list(store.digests()) == [digests[2]]
+
+
+def test_discarding_deletes_nothing_if_nobody_knows_what_is_wanted(
+    store: Store, spool: Spool
+) -> None:
+    entry = spooled(spool, b"abc")
+    store.put([entry])
+
+    def wanted() -> set[str]:
+        raise StorageUnavailable("nobody knows")
+
+    with pytest.raises(StorageUnavailable):
+        store.discard([entry.blob.digest], wanted)
+    assert store.read(entry.blob.digest) == b"abc"
+
+
+def test_what_is_stored_again_while_it_is_discarded_stays(store: Store, spool: Spool) -> None:
+    entry = spooled(spool, b"abc")
+    store.put([entry])
+
+    def wanted() -> set[str]:
+        store.put([entry])
+        return set()
+
+    store.discard([entry.blob.digest], wanted)
+    assert store.read(entry.blob.digest) == b"abc"
+
+
+def test_two_may_discard_the_same_file(store: Store, spool: Spool) -> None:
+    entry = spooled(spool, b"abc")
+    digest = entry.blob.digest
+    store.put([entry])
+
+    def wanted() -> set[str]:
+        store.discard([digest], lambda: {digest})  # the other finds it wanted
+        return set()
+
+    store.discard([digest], wanted)
+    assert list(store.digests()) in ([], [digest])
+    store.discard([digest], set)
+    assert list(store.digests()) == []

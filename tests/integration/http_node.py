@@ -14,9 +14,11 @@ from hilum.http.server import HttpServer, listen
 from hilum.imaging.workers import DecodeWorkers
 from hilum.index.catalogue import Catalogue
 from hilum.index.database import Database
+from hilum.index.remover import Remover
 from hilum.index.writer import Writer
 from hilum.services.bulk_data import BulkData
 from hilum.services.crossing import Crossing
+from hilum.services.deletion import Deletion
 from hilum.services.ingest import Ingest
 from hilum.services.metadata import Metadata
 from hilum.services.pictures import Pictures
@@ -64,7 +66,12 @@ class HttpNode:
 
 @asynccontextmanager
 async def http_node(
-    database: Database, data_dir: Path, *, reserve_bytes: int = 0, keepalive_seconds: float = 75
+    database: Database,
+    data_dir: Path,
+    *,
+    reserve_bytes: int = 0,
+    keepalive_seconds: float = 75,
+    allow_delete: bool = False,
 ) -> AsyncIterator[HttpNode]:
     spool = Spool(data_dir / "spool", reserve_bytes)
     store = LocalStore(data_dir / "objects")
@@ -84,6 +91,7 @@ async def http_node(
         pictures=pictures,
         metadata=Metadata(catalogue, store, cache),
         bulk_data=BulkData(catalogue, store),
+        deletion=Deletion(Remover(database), store, crossing) if allow_delete else None,
         probes={"db": database.ping, "storage": _in_thread(spool.check)},
         about={"aet": "TEST", "version": "0"},
     )

@@ -29,6 +29,7 @@ def routes() -> Iterator[tuple[str, str]]:
         pictures=sentinel.pictures,
         metadata=sentinel.metadata,
         bulk_data=sentinel.bulk_data,
+        deletion=sentinel.deletion,
         probes={"db": probe, "storage": probe},
     )
     for route in make_app(services).router.routes():

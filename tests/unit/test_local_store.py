@@ -355,3 +355,17 @@ def test_the_documented_check_finds_one_flipped_bit(
     damaged.write_bytes(bytes([2]) * 999 + b"\0")
     assert check().returncode == 1
     assert check().stdout == f"{damaged.relative_to(tmp_path)}: FAILED\n"
+
+
+def test_what_a_dead_process_was_discarding_is_brought_back(tmp_path: Path, spool: Spool) -> None:
+    entries = [spooled(spool, bytes([number])) for number in range(3)]
+    digests = [entry.blob.digest for entry in entries]
+    store = LocalStore(tmp_path / "objects")
+    store.put(entries)
+    for digest in digests[:2]:
+        store.path(digest).rename(tmp_path / "objects" / ".discarded" / f"{digest}.dead")
+    assert list(LocalStore(tmp_path / "objects").digests()) == [digests[2]]
+    store.discard(digests, lambda: digests[:1])
+    assert list(store.digests()) == [digests[0]]
+    store.verify(digests[0])
+    assert list((tmp_path / "objects" / ".discarded").iterdir()) == []

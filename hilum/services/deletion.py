@@ -1,0 +1,116 @@
+"""Deletion: instances out of the index, then their bytes out of the store.
+
+What is deleted cannot be found from the moment its document is gone; its bytes follow. An
+instance that is stored again at this very moment is either deleted too or stays whole.
+Its document may be written before the bytes are looked for or after:
+
+- The store takes the bytes out of their address before the index is asked whether they are
+  wanted, and puts them back if they are (`Store.discard`).
+- A promotion looks for the bytes at their address after it has written the document, while
+  it still has them in the spool, and begins anew if they are not there: bytes, then document.
+
+If the document is written before the index is asked, the bytes come back. If it is written
+after, the address is empty when the promotion looks. Either way it has both in the end; and
+bytes that a document is deleted from are still at their address then, so they are removed.
+"""
+
+import asyncio
+from typing import Final
+
+import structlog
+
+from hilum.core.errors import NotFound, Temporary
+from hilum.index.remover import Removal, Remover
+from hilum.services.crossing import Crossing
+from hilum.storage.store import Store
+
+log = structlog.get_logger(__name__)
+
+#: Instances whose documents go at once, and then their bytes.
+_BATCH_SIZE: Final = 500
+#: A deletion that is at work is done with a batch long before: an older one was interrupted.
+_INTERRUPTED_SECONDS: Final = 60.0
+
+
+class Deletion:
+    """Deletes studies, series and instances, all versions of each. Lives on the loop."""
+
+    def __init__(self, remover: Remover, store: Store, crossing: Crossing) -> None:
+        self._remover = remover
+        self._store = store
+        self._crossing = crossing
+
+    async def delete(
+        self,
+        study_instance_uid: str,
+        series_instance_uid: str | None = None,
+        sop_instance_uid: str | None = None,
+    ) -> int:
+        """Delete what is in the index of a study, a series, or an instance.
+
+        Returns
+        -------
+        int
+            How many instances that was; they cannot be found any more and their bytes are
+            gone from the disk.
+
+        Raises
+        ------
+        NotFound
+            The index has nothing of the kind. What has arrived and is not in the index yet
+            is not deleted.
+        IndexUnavailable, StorageUnavailable
+            Part of it may be deleted. What was begun is finished later (`resume`), what was
+            not stays.
+        """
+        ids = await self._remover.find(study_instance_uid, series_instance_uid, sop_instance_uid)
+        if not ids:
+            what = sop_instance_uid or series_instance_uid or study_instance_uid
+            raise NotFound(f"nothing is stored of {what}")
+        for start in range(0, len(ids), _BATCH_SIZE):
+            batch = ids[start : start + _BATCH_SIZE]
+            while (removal := await self._remover.remove(batch)) is not None:
+                await self._discard(removal)
+        log.info(
+            "deleted",
+            study_instance_uid=study_instance_uid,
+            series_instance_uid=series_instance_uid,
+            sop_instance_uid=sop_instance_uid,
+            instances=len(ids),
+        )
+        return len(ids)
+
+    async def resume(self, older_than_seconds: float = _INTERRUPTED_SECONDS) -> int:
+        """Finish deletions that were interrupted; return how many.
+
+        No further document is deleted: whoever asked was not told that it was done, and what
+        is there may have been stored since.
+
+        Raises
+        ------
+        Temporary
+            MongoDB or the store does not answer.
+        """
+        removals = await self._remover.unfinished(older_than_seconds)
+        for removal in removals:
+            await self._remover.settle(removal)
+            await self._discard(removal)
+        return len(removals)
+
+    async def _discard(self, removal: Removal) -> None:
+        def wanted() -> set[str]:
+            return self._crossing.call(self._remover.wanted(removal))
+
+        await asyncio.to_thread(self._store.discard, removal.digests, wanted)
+        await self._remover.finish(removal)
+
+
+async def keep_resuming(deletion: Deletion, every_seconds: float = _INTERRUPTED_SECONDS) -> None:
+    """Finish what interrupted deletions have left, until cancelled."""
+    while True:
+        try:
+            if resumed := await deletion.resume():
+                log.info("interrupted deletions finished", deletions=resumed)
+        except Temporary as error:
+            log.warning("interrupted deletions wait", reason=str(error))
+        await asyncio.sleep(every_seconds)
