@@ -21,7 +21,7 @@ _BLOCK_BYTES: Final = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The bytes of a value, little endian."""
+    """The bytes of a value, little endian. To be closed."""
 
     size_bytes: int
     offset: int = 0
@@ -29,6 +29,13 @@ class Found:
     """Opens the file they lie in, from `offset` on."""
     raw: bytes = b""
     """The bytes themselves, where there is no such file."""
+    copy: BinaryIO | None = None
+    """A temporary file that they are in."""
+
+    def close(self) -> None:
+        """Delete the copy, if there is one."""
+        if self.copy is not None:
+            self.copy.close()
 
 
 class BulkData:
@@ -90,17 +97,26 @@ class BulkData:
             if value.raw is not None:
                 return Found(value.length, raw=value.raw)
             if syntax in DEFLATED or value.big_endian_vr:
-                return Found(value.length, open=_copy(reader, value))
+                copy = _copy(reader, value)
+                return Found(value.length, open=partial(_reopened, copy), copy=copy)
         return Found(value.length, value.offset, open_file)
 
 
-def _copy(reader: Reader, value: Value) -> Callable[[], BinaryIO]:
-    """Copy a value to a file of its own; return what opens it again and again."""
-    target = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as what is returned
-    for block in _blocks(reader, value):
-        target.write(block)
-    target.flush()
-    return lambda: os.fdopen(os.dup(target.fileno()), "rb")
+def _copy(reader: Reader, value: Value) -> BinaryIO:
+    """Return a value as a file of its own."""
+    copy = tempfile.TemporaryFile()  # noqa: SIM115 - closed by who is done with it
+    try:
+        for block in _blocks(reader, value):
+            copy.write(block)
+        copy.flush()
+    except BaseException:
+        copy.close()
+        raise
+    return copy
+
+
+def _reopened(file: BinaryIO) -> BinaryIO:
+    return os.fdopen(os.dup(file.fileno()), "rb")
 
 
 def _blocks(reader: Reader, value: Value) -> Iterator[bytes]:

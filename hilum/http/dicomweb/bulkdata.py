@@ -6,6 +6,7 @@ encapsulated pixel data is its frames, a part each.
 
 from collections.abc import Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Final
 
 from aiohttp import web
@@ -28,9 +29,10 @@ from hilum.http.dicomweb.related import (
     send_parts_as_made,
     send_single,
 )
-from hilum.http.dicomweb.sending import FileRange
+from hilum.http.dicomweb.sending import FileRange, part_of
 from hilum.http.dicomweb.urls import service_url
 from hilum.http.dicomweb.wado import INSTANCE
+from hilum.http.ranges import requested_range
 from hilum.imaging.data_set_values import parse_path
 from hilum.index.stored import StoredInstance
 from hilum.services.bulk_data import BulkData, Found
@@ -66,9 +68,12 @@ class BulkDataResources:
         location = f"{url_of(instance, service_url(request))}/bulkdata/{name}"
         etag = entity_tag(location, instance.blob.digest, form)
         part = Part(OCTET_STREAM, _pieces(found, uid), location)
-        if form.multipart:
-            return await send_parts(request, OCTET_STREAM, [part], etag)
-        return await send_single(request, part, etag)
+        try:
+            if form.multipart:
+                return await _send_in_multipart(request, part, etag)
+            return await send_single(request, part, etag)
+        finally:
+            found.close()
 
     async def _frames(self, request: web.Request, instance: StoredInstance) -> web.StreamResponse:
         indices = range(instance.number_of_frames)
@@ -93,6 +98,20 @@ class BulkDataResources:
         if form.multipart:
             return await send_parts(request, form.media_type, parts, etag)
         return await send_single(request, parts[0], etag)
+
+
+async def _send_in_multipart(request: web.Request, part: Part, etag: str) -> web.StreamResponse:
+    """Answer with the one part, or with as much of the value in it as the client asks for.
+
+    A range is one of the value: so clients mean it that know nothing but multiparts.
+    """
+    asked = requested_range(request, part.size, etag)
+    if asked is None:
+        return await send_parts(request, OCTET_STREAM, [part], etag)
+    if not asked:
+        return web.Response(status=416, headers={"Content-Range": f"bytes */{part.size}"})
+    some = replace(part, pieces=tuple(part_of(part.pieces, asked.start, asked.stop)))
+    return await send_parts(request, OCTET_STREAM, [some], etag, status=206)
 
 
 def _pieces(found: Found, uid: str) -> Sequence[bytes | FileRange]:
