@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.nodes import RunningNode, running
 
@@ -17,6 +18,10 @@ PROGRAMS = {
     "/usr/bin/dcmdump": "dcmtk",
     "/usr/bin/chromium": "chromium",
 }
+
+# How long an example takes says more of the machine's other work than of what is tested.
+settings.register_profile("hilum", deadline=None)
+settings.load_profile("hilum")
 
 
 def pytest_sessionstart() -> None:
