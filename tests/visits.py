@@ -7,7 +7,7 @@ import base64
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,15 +91,10 @@ def chromium() -> Iterator[Browser]:
 
 @contextmanager
 def visiting(
-    browser: Browser,
-    node: RunningNode,
-    width: int = 1440,
-    height: int = 900,
-    *,
-    touch: bool = False,
+    browser: Browser, node: RunningNode, size: tuple[int, int] = (1440, 900), *, touch: bool = False
 ) -> Iterator[Visit]:
     """Open a page on a node; the visit must end without a problem."""
-    page = browser.new_page(viewport={"width": width, "height": height}, has_touch=touch)
+    page = browser.new_page(viewport={"width": size[0], "height": size[1]}, has_touch=touch)
     visit = Visit(page, node)
     visit.watch()
     yield visit
@@ -134,6 +129,13 @@ def canvas_pixels(page: Page, selector: str = CANVAS) -> NDArray[np.uint8]:
     assert (pixels[..., 3] == 255).all()
     assert (pixels[..., :1] == pixels[..., :3]).all(), "not grey"
     return pixels[..., 0]
+
+
+def windowed(stored: NDArray[Any], center: float, width: float) -> NDArray[np.uint8]:
+    """Return CT slices of `generated.ct` through a linear window (PS3.3 C.11.2.1.2)."""
+    values = stored.astype(np.float64) - 1024
+    y = ((values - (center - 0.5)) / (width - 1) + 0.5) * 255
+    return np.floor(np.clip(y, 0, 255) + 0.5).astype(np.uint8)
 
 
 def middle_of(page: Page, selector: str) -> tuple[float, float]:

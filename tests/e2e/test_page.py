@@ -12,7 +12,6 @@ import sys
 import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -26,18 +25,20 @@ from tests import dcmtk
 from tests.corpus import REAL_IMAGES, rows
 from tests.generated import ct, ct_files, save, uid
 from tests.nodes import RunningNode
-from tests.visits import CANVAS, Visit, canvas_pixels, chromium, drag, visiting, wait_for_image
+from tests.visits import (
+    CANVAS,
+    Visit,
+    canvas_pixels,
+    chromium,
+    drag,
+    visiting,
+    wait_for_image,
+    windowed,
+)
 
 #: Slices are wider than high, so that a picture that is turned or stretched shows.
 SHAPE = (48, 64)
 SLICES = 12
-
-
-def windowed(stored: NDArray[Any], center: float, width: float) -> NDArray[np.uint8]:
-    """Return CT slices of `generated.ct` through a linear window (PS3.3 C.11.2.1.2)."""
-    values = stored.astype(np.float64) - 1024
-    y = ((values - (center - 0.5)) / (width - 1) + 0.5) * 255
-    return np.floor(np.clip(y, 0, 255) + 0.5).astype(np.uint8)
 
 
 def slice_pixels(number: int) -> NDArray[np.uint16]:
@@ -166,7 +167,7 @@ def test_a_name_is_text_whatever_is_in_it(
     row = page.locator(f'tr[data-study-uid="{uid("hostile")}"]')
     expect(row.locator('[data-field="name"]')).to_have_text(name)
     expect(row.locator('[data-field="description"]')).to_have_text(text)
-    row.locator("a").click()
+    row.locator(".study__link").click()
     wait_for_image(page, 0)
     expect(page.locator('[data-corner="patient"]')).to_contain_text(name)
     expect(page.locator('[data-corner="series"]')).to_contain_text(text)
@@ -217,7 +218,7 @@ def test_values_are_written_as_people_read_them(visit: Visit) -> None:
 
 def test_canvas_holds_every_slice_pixel_for_pixel(visit: Visit, ct_study: str) -> None:
     page = visit.goto("#/?search=TEST-page")
-    page.locator(f'tr[data-study-uid="{ct_study}"] a').click()
+    page.locator(f'tr[data-study-uid="{ct_study}"] .study__link').click()
     wait_for_image(page, 0)
     np.testing.assert_array_equal(canvas_pixels(page), windowed(slice_pixels(1), 40, 400))
     expect(page.locator('[data-corner="picture"]')).to_contain_text("C 40 W 400")
@@ -362,7 +363,7 @@ def test_the_demonstration_is_there_to_look_at(
     slices = [dcmread(path) for path in write_studies(tmp_path)]
     for first in {each.StudyInstanceUID: each for each in reversed(slices)}.values():
         page = visit.goto(f"#/?search={first.PatientID}")
-        page.locator(f'tr[data-study-uid="{first.StudyInstanceUID}"] a').click()
+        page.locator(f'tr[data-study-uid="{first.StudyInstanceUID}"] .study__link').click()
         wait_for_image(page, 0)
         shown = canvas_pixels(page)
         assert shown.shape == (first.Rows, first.Columns)

@@ -3,6 +3,7 @@
 import { frameUrl } from "../api.js";
 import { element, field, find, fromTemplate, setText, setValue } from "../dom.js";
 import * as format from "../format.js";
+import { hasOhif, ohifUrl } from "../ohif.js";
 import { studyHash } from "../router.js";
 import { showThumbnail, thumbnailSize } from "../thumbnail.js";
 
@@ -51,12 +52,12 @@ export class StudyTable {
   /** Focus the row of a study, if it is there. */
   focusStudy(uid) {
     const row = this.#rows.get(uid);
-    if (row) find("a", row).focus({ preventScroll: true });
+    if (row) find(".study__link", row).focus({ preventScroll: true });
   }
 
   /** Move the focus by `step` rows; from outside the list to its first row. */
   moveFocus(step) {
-    const links = [...this.#rows.values()].map((row) => find("a", row));
+    const links = [...this.#rows.values()].map((row) => find(".study__link", row));
     const now = links.indexOf(document.activeElement);
     const next = now < 0 ? 0 : Math.min(Math.max(now + step, 0), links.length - 1);
     links[next]?.focus();
@@ -67,7 +68,8 @@ function newRow(uid, arrived) {
   const row = fromTemplate("study-row");
   row.dataset.studyUid = uid;
   row.toggleAttribute("data-new", arrived);
-  find("a", row).href = studyHash(uid);
+  find(".study__link", row).href = studyHash(uid);
+  linkToOhif(find('[data-link="ohif"]', row), uid);
   return row;
 }
 
@@ -99,6 +101,11 @@ function fill(row, study) {
   showModalities(field(row, "modalities"), study.modalities ?? []);
   const url = study.frameCount ? frameUrl(study.studyInstanceUID, 0, thumbnailSize("list")) : null;
   showThumbnail(find(".thumbnail", row), url);
+}
+
+async function linkToOhif(link, uid) {
+  link.href = ohifUrl(uid);
+  link.hidden = !(await hasOhif());
 }
 
 function showModalities(place, modalities) {

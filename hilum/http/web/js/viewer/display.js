@@ -70,8 +70,10 @@ export class Display {
   /** Zoom about a point of the viewport, in CSS pixels from its corner. */
   zoom(factor, x, y) {
     const { clientWidth, clientHeight } = this.#canvas;
-    const largest = Math.max(LARGEST_SCALE / (this.#fitted * devicePixelRatio), 1);
-    const zoom = Math.min(Math.max(this.#zoom * factor, SMALLEST_ZOOM), largest);
+    const actual = this.#zoom / this.scale;
+    const largest = Math.max(LARGEST_SCALE * actual, 1);
+    const smallest = Math.min(SMALLEST_ZOOM, actual);
+    const zoom = Math.min(Math.max(this.#zoom * factor, smallest), largest);
     const ratio = this.#zoom / zoom;
     // What lies under the point stays under it.
     const { width, height } = this.#size(zoom);

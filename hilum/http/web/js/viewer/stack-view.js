@@ -401,6 +401,7 @@ export class StackView {
     dataset.frame = frame.studyIndex;
     dataset.position = frame.position;
     dataset.instance = frame.instance.sopInstanceUID;
+    dataset.key = key;
     const label = `Image ${frame.position + 1} of ${this.stack.length}, ${seriesTitle(this.stack.series)}`;
     this.#canvas.setAttribute("aria-label", label);
     const wanted = key === this.#request(this.#position).key;
