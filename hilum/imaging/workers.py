@@ -2,8 +2,8 @@
 
 Each helper (`hilum.imaging.helper`) reads the file itself and hands back the finished
 picture, so that little is copied. One that crashes or overruns its time is replaced; no
-other piece of work notices. Helpers are started when first needed, at most as many as
-there are processors.
+other piece of work notices. Helpers are started when first needed: as many as there are
+processors, and some more while there is work that takes long (`hilum.imaging.turns`).
 """
 
 import asyncio
@@ -20,11 +20,15 @@ from hilum.core.errors import Corrupt, HilumError, Temporary
 from hilum.core.instance import PixelData
 from hilum.imaging.helper import DOMAIN_ERROR, LENGTH, READY, RESULT
 from hilum.imaging.picture import draw
-from hilum.imaging.render import Rendering
+from hilum.imaging.rendering import Rendering
+from hilum.imaging.turns import Turn, Turns
 
-#: Address space of a helper: the largest mammograms and slides take a tenth of it.
-MEMORY_BYTES: Final = 4 << 30
+#: Address space of a helper: some 200 MB that it begins with, and 1 GB for the work. The
+#: largest mammograms and slides take a third of that.
+MEMORY_BYTES: Final = (1 << 30) + (256 << 20)
 
+#: Helpers that may be busy with what takes long, for each of the others.
+_SLOW_FACTOR: Final = 2
 _START_SECONDS: Final = 60.0
 #: Helpers work side by side; threads of their own would only get in each other's way.
 _ENVIRONMENT: Final = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
@@ -40,14 +44,16 @@ class DecodeWorkers:
     Parameters
     ----------
     processes
-        How many at most; as many as there are processors if not said.
+        How many do quick work, and how much one owner has in hand; as many as there are
+        processors if not said. Twice as many again may be busy with slow work.
     timeout_seconds
         For one piece of work, from its start in a helper on.
     """
 
     def __init__(self, processes: int | None = None, timeout_seconds: float = 30.0) -> None:
         self._timeout_seconds = timeout_seconds
-        self._free = asyncio.Semaphore(processes or os.cpu_count() or 1)
+        self._processes = processes or os.cpu_count() or 1
+        self._turns = Turns(self._processes, _SLOW_FACTOR * self._processes)
         self._idle: list[_Helper] = []
         self._work: set[asyncio.Task[bytes]] = set()
         self._stopped = False
@@ -60,8 +66,15 @@ class DecodeWorkers:
         data_set_offset: int,
         frame_index: int,
         rendering: Rendering,
+        *,
+        owner: str = "",
     ) -> bytes:
-        """Return one frame of a file as a PNG: `draw`, in a helper.
+        """Return one frame of a file as a picture: `draw`, in a helper.
+
+        Parameters
+        ----------
+        owner
+            As of `call`.
 
         Raises
         ------
@@ -80,6 +93,7 @@ class DecodeWorkers:
             data_set_offset,
             frame_index,
             rendering,
+            owner=owner,
         )
 
     async def call(
@@ -87,6 +101,7 @@ class DecodeWorkers:
         function: Callable[..., bytes | None],
         *arguments: Any,
         timeout_seconds: float | None = None,
+        owner: str = "",
     ) -> bytes:
         """Return what a module-level function returns in a helper, which may die of it.
 
@@ -96,6 +111,10 @@ class DecodeWorkers:
             Both are pickled; the result is bytes, or None for nothing.
         timeout_seconds
             For this piece of work, if it may take longer than others.
+        owner
+            Whose work it is, such as the series that is looked at: owners get their turns one
+            after the other, however much each has queued. Of a name each function has if
+            nothing is said.
 
         Raises
         ------
@@ -114,13 +133,14 @@ class DecodeWorkers:
         work that has begun is finished, for to kill a helper costs more than that.
         """
         request = pickle.dumps((function, arguments))
-        await self._free.acquire()
+        turn = await self._turns.take(owner or function.__qualname__)
         if self._stopped:
-            self._free.release()
+            turn.end()
             raise Temporary("the decoders are being stopped")
-        work = asyncio.create_task(self._do(request, timeout_seconds or self._timeout_seconds))
+        seconds = timeout_seconds or self._timeout_seconds
+        work = asyncio.create_task(self._do(request, turn, seconds))
         self._work.add(work)
-        work.add_done_callback(self._done)
+        work.add_done_callback(lambda work: self._done(work, turn))
         try:
             return await asyncio.shield(work)
         except asyncio.CancelledError:
@@ -137,35 +157,39 @@ class DecodeWorkers:
         while self._idle:
             await self._idle.pop().end()
 
-    def _done(self, work: asyncio.Task[bytes]) -> None:
+    def _done(self, work: asyncio.Task[bytes], turn: Turn) -> None:
         self._work.discard(work)
-        self._free.release()
+        turn.end()
         if not work.cancelled():
             # Looked at, so that nobody complains where the caller has gone away.
             work.exception()
 
-    async def _do(self, request: bytes, timeout_seconds: float) -> bytes:
+    async def _do(self, request: bytes, turn: Turn, timeout_seconds: float) -> bytes:
         try:
             try:
-                answer = await self._ask(request, timeout_seconds)
+                answer = await self._ask(request, turn, timeout_seconds)
             except HelperDied:
                 # Perhaps it died of something else, such as want of memory elsewhere.
-                answer = await self._ask(request, timeout_seconds)
+                answer = await self._ask(request, turn, timeout_seconds)
         except HelperDied as error:
             raise Corrupt(f"the decoder crashed over this frame ({error})") from error
         except TimeoutError as error:
             raise Corrupt(f"decoding took longer than {timeout_seconds:g} s") from error
         return _result(answer)
 
-    async def _ask(self, request: bytes, timeout_seconds: float) -> bytes:
+    async def _ask(self, request: bytes, turn: Turn, timeout_seconds: float) -> bytes:
         helper = self._idle.pop() if self._idle else await _Helper.start()
+        turn.begin()
         try:
             async with asyncio.timeout(timeout_seconds):
                 answer = await helper.ask(request)
         except BaseException:
             await helper.end()
             raise
-        self._idle.append(helper)
+        if len(self._idle) < self._processes:
+            self._idle.append(helper)
+        else:
+            await helper.end()
         return answer
 
 

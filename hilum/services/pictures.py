@@ -137,7 +137,9 @@ class Pictures:
                 if is_native(instance.transfer_syntax_uid):
                     picture = await loop.run_in_executor(self._threads, draw, *arguments)
                 else:
-                    picture = await self._workers.picture(*arguments)
+                    picture = await self._workers.picture(
+                        *arguments, owner=instance.identity.series
+                    )
             except FileNotFoundError as error:
                 raise NotFound(f"object {instance.blob.digest} is not in the store") from error
             self._keep(key, picture)

@@ -139,6 +139,7 @@ class Retrieve:
                 transfer_syntax_uid,
                 target,
                 timeout_seconds=_REWRITE_SECONDS,
+                owner=instance.identity.study,
             )
             # Stays readable when its folder goes.
             return await asyncio.to_thread(target.open, "rb", buffering=0)
@@ -195,7 +196,7 @@ class Retrieve:
         )
         if is_native(instance.transfer_syntax_uid):
             return await asyncio.to_thread(raw_frame, *arguments)
-        return await self._workers.call(raw_frame, *arguments)
+        return await self._workers.call(raw_frame, *arguments, owner=instance.identity.series)
 
 
 def _pixels(instance: StoredInstance) -> PixelData:

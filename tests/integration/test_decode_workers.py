@@ -86,6 +86,10 @@ def once(flag: Path) -> bytes:
     return b"second"
 
 
+def take(seconds: float) -> None:
+    time.sleep(seconds)
+
+
 def print_noise() -> bytes:
     os.write(1, b"warning: from some codec\n")
     return b"result"
@@ -181,6 +185,34 @@ async def test_work_that_takes_too_long_is_corrupt_and_ended(tmp_path: Path) -> 
     assert helpers() == []
     assert await workers.call(pid)
     await workers.stop()
+
+
+async def test_slow_work_and_long_queues_delay_nobody_else(
+    workers: DecodeWorkers, tmp_path: Path
+) -> None:
+    """Two helpers; two series whose frames hang, and one with a long queue of quick ones."""
+    flags = [tmp_path / f"{owner}-{number}" for owner in "AB" for number in range(2)]
+    stuck = [asyncio.create_task(workers.call(hang, flag, owner=flag.name[0])) for flag in flags]
+    stuck += [asyncio.create_task(workers.call(hang, tmp_path / "no", owner=o)) for o in "AABB"]
+    await until(lambda: all(flag.exists() for flag in flags))
+    queue = [asyncio.create_task(workers.call(take, 0.05, owner="C")) for _ in range(200)]
+    begin = time.monotonic()
+    for _ in range(5):
+        await workers.call(pid, owner="D")
+    assert time.monotonic() - begin < 4
+    assert not any(task.done() for task in stuck)
+    assert not all(task.done() for task in queue)
+    assert not (tmp_path / "no").exists(), "an owner has as much in hand as there are helpers"
+    assert len(helpers()) == 6
+    for task in (*stuck, *queue):
+        task.cancel()
+    await asyncio.gather(*stuck, *queue, return_exceptions=True)
+
+
+async def test_helpers_for_slow_work_are_not_kept(workers: DecodeWorkers) -> None:
+    await asyncio.gather(*(workers.call(take, 0.8, owner=str(n)) for n in range(5)))
+    await asyncio.gather(*(workers.call(pid, owner=str(n)) for n in range(5)))
+    assert len(helpers()) <= 2
 
 
 async def test_a_caller_that_goes_away_leaves_a_usable_pool(
