@@ -175,6 +175,7 @@ def _encoded(elements: Mapping[str, Any], find: Callable[[str], BulkData | None]
     except (
         AttributeError,
         LookupError,
+        NotImplementedError,
         OverflowError,
         RecursionError,
         TypeError,

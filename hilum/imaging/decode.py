@@ -13,6 +13,7 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 from openjpeg.utils import decode as openjpeg_decode
+from pydicom.config import IGNORE
 from pydicom.uid import UID
 
 from hilum.core.errors import Corrupt, Unsupported
@@ -181,7 +182,8 @@ def _decoder(transfer_syntax_uid: str) -> "Callable[[ImageDescription, bytes], S
         return _deflated
     if transfer_syntax_uid == ENCAPSULATED_UNCOMPRESSED:
         return _little_endian
-    name = UID(transfer_syntax_uid).name
+    # What a file calls its transfer syntax need not be a UID; pydicom would log that.
+    name = UID(transfer_syntax_uid, validation_mode=IGNORE).name
     raise Unsupported(f"frames in {name} ({transfer_syntax_uid}) are not decoded by this node")
 
 

@@ -62,7 +62,7 @@ def encode_png(
 
 
 def _entry(keyword: str, value: str) -> bytes:
-    return f"{keyword}\0{value}".encode("latin-1")
+    return f"{keyword}\0{value}".encode("latin-1", "replace")
 
 
 def _chunk(kind: bytes, data: bytes) -> tuple[bytes, bytes, bytes, bytes]:

@@ -26,7 +26,9 @@ def main() -> int:
     parser.add_argument("--cases", type=int, help="of each target, at most")
     parser.add_argument("--seed", type=int, default=0, help="other cases for another seed")
     parser.add_argument("--first", type=int, default=0, help="number of the first case")
-    parser.add_argument("--findings", type=Path, default=Path("test-artifacts/fuzz"), help="folder to write")
+    parser.add_argument(
+        "--findings", type=Path, default=Path("test-artifacts/fuzz"), help="folder to write"
+    )
     parser.add_argument("--replay", type=Path, help="run this input once instead")
     arguments = parser.parse_args()
     chosen = list(TARGETS) if arguments.target == "all" else arguments.target.split(",")

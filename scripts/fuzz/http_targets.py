@@ -3,17 +3,27 @@
 import io
 import zipfile
 import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 from typing import Final
 from urllib.parse import parse_qsl
+
+import orjson
+from multidict import MultiDict
 
 from hilum.core.errors import HilumError, Invalid
 from hilum.core.levels import Level
 from hilum.core.qido_query import parse_qido
 from hilum.http.archive import ArchiveLimits, entries
+from hilum.http.dicomweb.media_types import Form, choose, parse_accept
+from hilum.http.dicomweb.rendering_query import parse_rendering_query
 from hilum.http.multipart import Event, MultipartParser, PartBegins, PartData, PartEnds, boundary_of
 from hilum.http.overrides import Patient, with_patient
+from hilum.imaging.assembly import assemble
+from hilum.imaging.data_set_json import BASE, data_set_json
 from hilum.imaging.header import read_header
+from hilum.imaging.reader import open_reader
 from scripts.fuzz import corpus
 from scripts.fuzz.elements import STRUCTURE
 from scripts.fuzz.mutations import ANYWHERE
@@ -120,6 +130,79 @@ def search(data: bytes) -> None:
     """Read a query string as a query at every level."""
     level = list(Level)[zlib.crc32(data) % len(Level)]
     parse_qido(level, parse_qsl(data.decode("utf-8", "replace"), keep_blank_values=True))
+
+
+_ACCEPTS: Final = (
+    b'multipart/related; type="application/dicom"; transfer-syntax=*, */*;q=0.1',
+    b"multipart/related; type=application/octet-stream; transfer-syntax=1.2.840.10008.1.2.1",
+    b'image/png, image/jpeg;q=0.8, multipart/related; type="image/*"; boundary="a\\"b"',
+    b"application/dicom+json, application/*; charset=utf-8;;, text/html",
+)
+_FORMS: Final = (
+    Form("application/dicom", "1.2.840.10008.1.2.1", multipart=True),
+    Form("application/octet-stream", "1.2.840.10008.1.2.1", multipart=True),
+    Form("image/jp2", "1.2.840.10008.1.2.4.90", multipart=True, default=False),
+    Form("application/dicom+json"),
+    Form("image/png"),
+)
+
+
+@target("accept", "Accept headers of DICOMweb", lambda: _ACCEPTS, ANYWHERE)
+def negotiate(data: bytes) -> None:
+    """Choose a form by an Accept header."""
+    choose([parse_accept(data.decode("utf-8", "surrogateescape"))], _FORMS)
+
+
+_RENDERINGS: Final = (
+    b"window=40,400,linear&viewport=512,512&quality=80",
+    b"viewport=100,200,10,,-20.5,1e3&annotation=patient,technique&iccprofile=no",
+    b"window=-1e300,1e-9,sigmoid&window=1,2&quality=100",
+)
+
+
+@target("rendering", "parameters of rendered resources", lambda: _RENDERINGS, ANYWHERE)
+def ask_for_picture(data: bytes) -> None:
+    """Read a query string as a rendering."""
+    pairs = parse_qsl(data.decode("utf-8", "replace"), keep_blank_values=True)
+    parse_rendering_query(MultiDict(pairs), "jpeg")
+
+
+@cache
+def _stored_metadata() -> tuple[bytes, ...]:
+    found = []
+    for data in corpus.images():
+        file = io.BytesIO(data)
+        header = read_header(file)
+        reader = open_reader(file, header.transfer_syntax_uid, header.data_set_offset)
+        place = (header.data_set_offset, header.transfer_syntax_uid, header.pixel_data)
+        found.append(data_set_json(reader, *place).replace(BASE, b""))
+    return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class _Bulk:
+    """Bulk data of two parts."""
+
+    transfer_syntax_uid: str
+    sizes: list[int]
+
+    def pieces(self, index: int) -> Iterator[bytes]:
+        yield bytes(self.sizes[index])
+
+
+@target("assembly", "metadata and bulk data of STOW-RS", _stored_metadata, ANYWHERE)
+def put_together(data: bytes) -> None:
+    """Make a file of metadata in JSON and of bulk data."""
+    try:
+        data_set = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        raise Invalid("no JSON") from None
+    syntaxes = ("", "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.102")
+    bulk = _Bulk(syntaxes[zlib.crc32(data) % len(syntaxes)], [100, 51])
+    if not isinstance(data_set, dict):
+        raise Invalid("no object")
+    for _ in assemble(data_set, lambda uri: None if "x" in uri else bulk):
+        pass
 
 
 @target(

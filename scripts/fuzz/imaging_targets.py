@@ -15,6 +15,8 @@ import orjson
 from hilum.core.errors import HilumError
 from hilum.core.instance import Header
 from hilum.imaging.codestream import j2k_header, jpeg_header, rle_segments
+from hilum.imaging.data_set_json import BASE, data_set_json
+from hilum.imaging.data_set_values import find_value, parse_path
 from hilum.imaging.decode import NATIVE
 from hilum.imaging.description import describe
 from hilum.imaging.encoding import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
@@ -184,6 +186,32 @@ def _rendering(random: Random) -> Rendering:
 
 
 @target(
+    "metadata",
+    "whole data sets as DICOM JSON, and the bulk data that they name",
+    corpus.data_sets,
+    STRUCTURE * 2 + ANYWHERE,
+)
+def list_elements(data: bytes) -> None:
+    """Write a data set as JSON, and find every value that it names."""
+    file = io.BytesIO(data)
+    header = read_header(file)
+    reader = open_reader(file, header.transfer_syntax_uid, header.data_set_offset)
+    place = (header.data_set_offset, header.transfer_syntax_uid, header.pixel_data)
+    text = data_set_json(reader, *place)
+    elements = orjson.loads(text.replace(BASE, b""))
+    assert "00080018" in elements, "a data set without its SOP Instance UID"
+    for path in _bulk_paths(text)[:_MOST_FRAMES]:
+        with suppress(HilumError):
+            value = find_value(reader, *place, parse_path(path))
+            assert value.offset + value.length <= reader.size, "a value past the end"
+
+
+def _bulk_paths(text: bytes) -> list[str]:
+    parts = text.split(BASE + b"/bulkdata/")[1:]
+    return [part.partition(b'"')[0].decode() for part in parts]
+
+
+@target(
     "transcode",
     "files rewritten in another transfer syntax",
     corpus.data_sets,
@@ -197,4 +225,5 @@ def rewrite(data: bytes) -> None:
             out = io.BytesIO()
             transcode(io.BytesIO(data), header.transfer_syntax_uid, syntax, out)
             if header.transfer_syntax_uid in NATIVE:
-                assert read_header(out).identity == header.identity, "another instance"
+                uid = read_header(out).identity.sop_instance_uid
+                assert uid == header.identity.sop_instance_uid, "another instance"

@@ -2,16 +2,24 @@
 
 import io
 import struct
+import time
 
+import numpy as np
 import pytest
 from pydicom.dataset import FileDataset
 
-from hilum.core.errors import NotDicom, Unsupported
+from hilum.core.errors import Invalid, NotDicom, Unsupported
 from hilum.core.instance import PixelData
+from hilum.http.dicomweb.media_types import parse_accept
 from hilum.http.multipart import Malformed, MultipartParser, boundary_of
 from hilum.http.overrides import Patient, with_patient
+from hilum.imaging.assembly import assemble
+from hilum.imaging.decode import decode_frame
+from hilum.imaging.description import ImageDescription, describe
+from hilum.imaging.encoding import EXPLICIT_VR_LITTLE_ENDIAN as EXPLICIT
 from hilum.imaging.frames import FRAME_LIMIT_BYTES, read_frame
 from hilum.imaging.header import read_header
+from hilum.imaging.values import encode_values
 from tests.generated import ct
 
 
@@ -55,6 +63,42 @@ def test_a_character_set_with_a_nul_in_its_name() -> None:
     with pytest.raises(Malformed):
         list(parser.feed(b"--cut\r\nContent-Disposition: form-data; name*=\0''x\r\n\r\n"))
     assert not boundary_of("multipart/form-data; boundary*=\0''x")
+
+
+def test_metadata_with_a_vr_that_nobody_knows() -> None:
+    metadata = {
+        "00080016": {"vr": "UI", "Value": ["1.2"]},
+        "00080018": {"vr": "UI", "Value": ["1.3"]},
+        "00080060": {"vr": "XX", "Value": ["CT"]},
+    }
+    with pytest.raises(Invalid):
+        list(assemble(metadata, lambda _: None))
+
+
+def test_a_long_word_in_an_accept_header_takes_no_time() -> None:
+    """It took its square: more than half a second for one header, on the event loop."""
+    started = time.process_time()
+    parse_accept("a/b;" + "x" * 8000)
+    parse_accept("a/b;" + " " * 8000)
+    assert time.process_time() - started < 0.1
+
+
+def test_a_transfer_syntax_that_is_no_uid() -> None:
+    """Pydicom would say so in the log, with the value."""
+    with pytest.raises(Unsupported):
+        decode_frame(image(ct()), b"", "\x1b$B")
+
+
+def test_stored_values_of_an_image_whose_attributes_are_no_latin() -> None:
+    png = encode_values(image(ct()), np.zeros((64, 64), np.uint16), 0, "\u0178")
+    assert png.startswith(b"\x89PNG")
+
+
+def image(data_set: FileDataset) -> ImageDescription:
+    data = encoded(data_set)
+    header = read_header(io.BytesIO(data))
+    assert header.pixel_data
+    return describe(data[header.data_set_offset : header.pixel_data.offset], EXPLICIT)
 
 
 def test_a_frame_beyond_all_measure_is_refused_before_it_is_read() -> None:

@@ -17,7 +17,14 @@ assert imaging_targets
 
 SECONDS = 60.0
 #: About a second's worth of each.
-CASES = {"archive": 5000, "frames": 800, "transcode": 60, "overrides": 80, "helper": 60}
+CASES = {
+    "archive": 5000,
+    "frames": 800,
+    "transcode": 60,
+    "metadata": 150,
+    "overrides": 80,
+    "helper": 60,
+}
 
 
 @pytest.mark.parametrize("name", TARGETS)
@@ -27,7 +34,7 @@ def test_cases_end_in_a_result_or_a_domain_error(name: str) -> None:
     assert not campaign.findings
     assert campaign.done == CASES.get(name, 300)
     assert campaign.results
-    assert campaign.refusals
+    assert campaign.refusals or name == "accept"  # where what is malformed is left out
 
 
 def dies(data: bytes) -> None:

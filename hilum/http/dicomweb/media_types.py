@@ -27,11 +27,14 @@ _ALIASES: Final = {
     "image/jpg": "image/jpeg",
     "video/mpeg2": "video/mpeg",
 }
-_WORD: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_LETTER: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]"
+_WORD: Final = rf"{_LETTER}+"
 _TYPE: Final = re.compile(rf"\s*({_WORD}/{_WORD})\s*")
 # A value that is no token should be quoted; a media type often is not.
 _PARAMETER: Final = re.compile(
-    rf"""\s*({_WORD})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;,"]*))\s*""", re.DOTALL
+    # Looked for at the beginning of a word alone, or a long one would take its square in time.
+    rf"""(?<!{_LETTER})({_WORD})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;,"]*))\s*""",
+    re.DOTALL,
 )
 _QUALITY: Final = re.compile(r"(?:0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
 _LONGEST: Final = 8192
