@@ -27,6 +27,7 @@ from hilum.http.pages import Pages, add_security_headers
 from hilum.http.routes import note_route
 from hilum.http.studies import Studies
 from hilum.http.upload import Uploads
+from hilum.http.wado_uri import WadoUri
 from hilum.services.bulk_data import BulkData
 from hilum.services.deletion import Deletion
 from hilum.services.ingest import Ingest
@@ -68,6 +69,7 @@ def make_app(services: Services) -> web.Application:
     health = Health(checks, services.about)
     intake = Intake(services.ingest)
     overrides = Overrides(services.ingest, services.retrieve)
+    rendered = Rendered(services.retrieve, services.pictures)
     cross_origin = CrossOrigin(services.cors_origins)
     app = web.Application(
         middlewares=[
@@ -94,7 +96,8 @@ def make_app(services: Services) -> web.Application:
             *Wado(services.retrieve).routes(),
             *MetadataResources(services.metadata).routes(),
             *BulkDataResources(services.bulk_data, services.retrieve).routes(),
-            *Rendered(services.retrieve, services.pictures).routes(),
+            *rendered.routes(),
+            *WadoUri(services.retrieve, services.search, rendered).routes(),
             *Pages().routes(),
         ]
     )

@@ -7,7 +7,7 @@ wants a single picture (PS3.18 10.4.1.1.3, 10.4.1.1.4).
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from typing import Final, TypeAlias
 
@@ -49,10 +49,10 @@ _KEYS: Final = {
     "series_uid": "SeriesInstanceUID",
     "instance_uid": "SOPInstanceUID",
 }
-_FORMATS: Final[dict[str, Format]] = {name: kind for kind, name in MEDIA_TYPES.items()}
+FORMATS: Final[dict[str, Format]] = {name: kind for kind, name in MEDIA_TYPES.items()}
 #: JPEG first: it is the standard's default (PS3.18 8.7.4).
-_SINGLE: Final = tuple(Form(name) for name in _FORMATS)
-_SEVERAL: Final = tuple(Form(name, multipart=True) for name in _FORMATS)
+_SINGLE: Final = tuple(Form(name) for name in FORMATS)
+_SEVERAL: Final = tuple(Form(name, multipart=True) for name in FORMATS)
 
 #: What a thumbnail fits into when the client does not say.
 _THUMBNAIL: Final = Viewport(256, 256)
@@ -84,7 +84,7 @@ class Rendered:
     async def _rendered(self, request: web.Request) -> web.StreamResponse:
         frames = _frame_indices(request)
         form = _form(request, _SEVERAL if len(frames) > 1 else (*_SINGLE, *_SEVERAL))
-        asked = parse_rendering_query(request.query, _FORMATS[form.media_type])
+        asked = parse_rendering_query(request.query, FORMATS[form.media_type])
         instances = await self._instances(request)
         _check(frames, instances[0])
         places: Iterable[Place]
@@ -95,23 +95,22 @@ class Rendered:
         else:
             places = [_representative(instances)]
         located = [Located(*place, asked.rendering) for place in places]
-        warnings = _warnings(asked.ignored)
         if not form.multipart:
-            return await self._one(request, located[0], warnings)
+            return await self.send(request, located[0], asked.ignored)
         etag = entity_tag(request.path, *(each.etag for each in located))
         async with aclosing(self._parts(request, located)) as parts:
             return await send_parts_as_made(request, form.media_type, parts, etag)
 
     async def _thumbnail(self, request: web.Request) -> web.StreamResponse:
         frames = _frame_indices(request)
-        kind = _FORMATS[_form(request, _SINGLE).media_type]
+        kind = FORMATS[_form(request, _SINGLE).media_type]
         asked = parse_rendering_query(request.query, kind, default=_THUMBNAIL)
         instances = await self._instances(request)
         _check(frames, instances[0])
         # Of several frames, one stands for all.
         place = (instances[0], frames[0]) if frames else _representative(instances)
         located = Located(*place, asked.rendering)
-        return await self._one(request, located, _warnings(asked.ignored))
+        return await self.send(request, located, asked.ignored)
 
     async def _instances(self, request: web.Request) -> list[StoredInstance]:
         """Return the instances that the path names, in reading order; one at least."""
@@ -127,10 +126,26 @@ class Rendered:
             raise NotFound(f"there is nothing with {missing}")
         return instances
 
-    async def _one(
-        self, request: web.Request, located: Located, headers: Mapping[str, str]
+    async def send(
+        self, request: web.Request, located: Located, ignored: Sequence[str] = ()
     ) -> web.Response:
-        headers = {**_CACHING, "Content-Location": _address(request, located), **headers}
+        """Return one picture, or 304.
+
+        Parameters
+        ----------
+        ignored
+            Parameters of the request that have no effect: a Warning names them.
+
+        Raises
+        ------
+        HilumError
+            It cannot be drawn.
+        """
+        headers = {
+            **_CACHING,
+            "Content-Location": _address(request, located),
+            **_warnings(ignored),
+        }
         if has(request, located.etag):
             return not_modified(located.etag, headers)
         picture = await self._draw(located)
