@@ -110,13 +110,20 @@ def describe(head: bytes, transfer_syntax_uid: str, data_set_offset: int = 0) ->
         The pixels are of a kind this node does not draw, such as 12 bits allocated.
     """
     data_set = memoryview(head)[data_set_offset:]
-    encoding = Encoding(
-        # Data sets in another encoding than their file meta announces do occur; the
-        # letters of a VR, or their absence, tell.
+    encoding = encoding_of(data_set, transfer_syntax_uid)
+    return _Describer(read_elements(data_set, encoding, _WANTED)).description()
+
+
+def encoding_of(data_set: memoryview, transfer_syntax_uid: str) -> Encoding:
+    """Return how the elements of a data set are written.
+
+    Data sets in another encoding than their file meta announces do occur; the letters of
+    a VR, or their absence, tell.
+    """
+    return Encoding(
         explicit=bytes(data_set[4:6]) in LENGTH_BYTES,
         little_endian=transfer_syntax_uid != EXPLICIT_VR_BIG_ENDIAN,
     )
-    return _Describer(read_elements(data_set, encoding, _WANTED)).description()
 
 
 def _tags(*keywords: str) -> tuple[int, ...]:

@@ -74,6 +74,7 @@ class GreyTransform:
     _FUNCTION,
     _SLOPE,
     _INTERCEPT,
+    _DOSE_SCALING,
     _MODALITY_LUT,
     _VOI_LUT,
     _DESCRIPTOR,
@@ -90,6 +91,7 @@ class GreyTransform:
         "VOILUTFunction",
         "RescaleSlope",
         "RescaleIntercept",
+        "DoseGridScaling",
         "ModalityLUTSequence",
         "VOILUTSequence",
         "LUTDescriptor",
@@ -104,7 +106,8 @@ _GROUPS: Final = frozenset({_PIXEL_VALUES, _FRAME_VOI})
 
 #: What `grey_transforms` reads of a header.
 GREY_TAGS: Final = frozenset(
-    {_CENTER, _WIDTH, _FUNCTION, _SLOPE, _INTERCEPT, _MODALITY_LUT, _VOI_LUT, _SHARED, _PER_FRAME}
+    {_CENTER, _WIDTH, _FUNCTION, _SLOPE, _INTERCEPT, _DOSE_SCALING, _MODALITY_LUT, _VOI_LUT}
+    | {_SHARED, _PER_FRAME}
 )
 
 
@@ -156,7 +159,9 @@ def _modality(elements: Elements, signed: bool) -> Modality | None:
     for item in elements.items(_MODALITY_LUT)[:1]:
         if item.get(_LUT_DATA) is not None:
             return _table(item, signed=signed, what="Modality")
-    slope, intercept = elements.decimals(_SLOPE), elements.decimals(_INTERCEPT)
+    # A dose has a factor in place of a slope (PS3.3 C.8.8.3): windows are then in gray.
+    slope = elements.decimals(_SLOPE) or elements.decimals(_DOSE_SCALING)
+    intercept = elements.decimals(_INTERCEPT)
     if not slope and not intercept:
         return None
     rescale = Rescale(slope[0] if slope else 1.0, intercept[0] if intercept else 0.0)

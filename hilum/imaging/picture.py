@@ -10,6 +10,7 @@ from hilum.imaging.decode import NATIVE, decode_frame, decoded_photometric_inter
 from hilum.imaging.description import ImageDescription, describe
 from hilum.imaging.formats import encode
 from hilum.imaging.frames import read_frame, read_head
+from hilum.imaging.overlays import Overlay, read_overlays
 from hilum.imaging.reader import open_reader
 from hilum.imaging.render import render
 from hilum.imaging.rendering import Rendering
@@ -17,6 +18,7 @@ from hilum.imaging.values import encode_values
 
 #: Descriptions kept: whoever scrolls through a series comes back to its files.
 _DESCRIPTIONS: Final = 256
+_OVERLAYS: Final = 4
 
 #: A header is some kilobytes; what claims more in front of its pixels is no image.
 _HEAD_LIMIT_BYTES: Final = 256 << 20
@@ -72,7 +74,10 @@ def draw(
     photometric = decoded_photometric_interpretation(description, frame, transfer_syntax_uid)
     if rendering.values is not None:
         return encode_values(description, pixels, frame_index, photometric)
-    picture = render(description, pixels, frame_index, rendering, photometric)
+    overlays: tuple[Overlay, ...] = ()
+    if rendering.overlays:
+        overlays = _overlays(path, pixel_data, transfer_syntax_uid, data_set_offset)
+    picture = render(description, pixels, frame_index, rendering, photometric, overlays)
     return encode(picture, rendering.format, rendering.quality)
 
 
@@ -81,9 +86,25 @@ def _described(
     path: Path, pixel_data: PixelData, transfer_syntax_uid: str, data_set_offset: int
 ) -> ImageDescription:
     """Return the description of a file; its path is its content's, so it never goes stale."""
+    return describe(
+        _head(path, pixel_data, transfer_syntax_uid, data_set_offset), transfer_syntax_uid
+    )
+
+
+@lru_cache(maxsize=_OVERLAYS)
+def _overlays(
+    path: Path, pixel_data: PixelData, transfer_syntax_uid: str, data_set_offset: int
+) -> tuple[Overlay, ...]:
+    """Return the overlays of a file; apart from its description, for they are large."""
+    head = _head(path, pixel_data, transfer_syntax_uid, data_set_offset)
+    return read_overlays(head, transfer_syntax_uid)
+
+
+def _head(
+    path: Path, pixel_data: PixelData, transfer_syntax_uid: str, data_set_offset: int
+) -> bytes:
     if pixel_data.offset > _HEAD_LIMIT_BYTES:
         raise Unsupported(f"there are {pixel_data.offset} bytes in front of the pixels")
     with path.open("rb") as file:
         reader = open_reader(file, transfer_syntax_uid, data_set_offset)
-        head = read_head(reader, data_set_offset, pixel_data)
-    return describe(head, transfer_syntax_uid)
+        return read_head(reader, data_set_offset, pixel_data)

@@ -4,28 +4,26 @@ The order is the standard's: modality LUT, VOI LUT, then the inversion of MONOCH
 (PS3.3 C.11.1, C.11.2, C.7.6.3.1.2); colour goes through none of these.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.core.errors import Invalid, Unsupported
+from hilum.core.errors import Invalid
+from hilum.imaging.colour import to_rgb8
 from hilum.imaging.description import ImageDescription
 from hilum.imaging.grey import GreyTransform, Rescale, Voi, Window
-from hilum.imaging.lut import LookupTable
-from hilum.imaging.rendering import Rendering, Unfulfillable
+from hilum.imaging.overlays import Overlay, burnt_in
+from hilum.imaging.rendering import Rendering, Shape, Unfulfillable
 from hilum.imaging.viewport import fitted, reduced
 from hilum.imaging.window import modality_values, to_grey8
 
 __all__ = ["Rendering", "render"]
 
-# What Cr adds to red, Cb to blue and both to green (ITU-R BT.601, PS3.3 C.7.6.3.1.2), as
-# fractions of integers: some sums are exact halves, which binary fractions would miss.
-_RED_CR: Final = (1402, 1000)
-_BLUE_CB: Final = (1772, 1000)
-_GREEN_CB_CR: Final = (-114 * 1772, -299 * 1402, 587 * 1000)
+#: What a photometric interpretation says where no Presentation LUT Shape is asked for.
+_SHAPES: Final[dict[str, Shape]] = {"MONOCHROME1": "INVERSE", "MONOCHROME2": "IDENTITY"}
 
 
 def render(
@@ -34,6 +32,7 @@ def render(
     frame_index: int,
     rendering: Rendering,
     photometric_interpretation: str | None = None,
+    overlays: Sequence[Overlay] = (),
 ) -> NDArray[np.uint8]:
     """Return a decoded frame as a picture.
 
@@ -45,6 +44,8 @@ def render(
         From 0; chooses among the per-frame transforms.
     photometric_interpretation
         Of `pixels`, from `decoded_photometric_interpretation`; else the attribute.
+    overlays
+        To be burnt in, white.
 
     Returns
     -------
@@ -60,15 +61,19 @@ def render(
         The photometric interpretation is not one this node draws.
     """
     photometric = photometric_interpretation or description.photometric_interpretation
-    if pixels.ndim == 2 and photometric in {"MONOCHROME1", "MONOCHROME2"}:
+    if pixels.ndim == 2 and photometric in _SHAPES:
         transform = description.transform(frame_index)
         voi = _voi(description, pixels, transform, rendering)
-        inverse = (photometric == "MONOCHROME1") != rendering.invert
+        # The shape takes the place of the photometric interpretation (PS3.3 C.11.6.1.2).
+        shape = rendering.presentation or _SHAPES[photometric]
+        inverse = (shape == "INVERSE") != rendering.invert
         picture = to_grey8(pixels, transform.modality, voi, inverse=inverse)
     else:
-        picture = _colour(description, pixels, photometric)
+        picture = to_rgb8(description, pixels, photometric)
         if rendering.invert:
             picture = 255 - picture
+    for overlay in overlays:
+        picture = burnt_in(picture, overlay, frame_index)
     if rendering.viewport is not None:
         picture = fitted(picture, rendering.viewport, description.pixel_aspect)
     return picture if rendering.size is None else reduced(picture, rendering.size)
@@ -135,72 +140,3 @@ def _extremes(
     else:
         ends = modality_values(values, transform.modality)
     return float(ends.min()), float(ends.max())
-
-
-def _colour(
-    description: ImageDescription, pixels: NDArray[Any], photometric: str
-) -> NDArray[np.uint8]:
-    if pixels.ndim == 2 and photometric == "PALETTE COLOR" and description.palette:
-        return _through_palette(pixels, description.palette)
-    if pixels.ndim == 3 and photometric == "RGB":
-        return _eight_bits(description, pixels)
-    if pixels.ndim == 3 and photometric == "YBR_FULL":
-        return _rgb(_eight_bits(description, pixels))
-    raise Unsupported(
-        f"Photometric Interpretation (0028,0004) {photometric} "
-        f"with {description.samples_per_pixel} samples a pixel is not drawn"
-    )
-
-
-def _eight_bits(description: ImageDescription, pixels: NDArray[Any]) -> NDArray[np.uint8]:
-    """Return colour samples on the scale of 8 bits."""
-    if description.bits_stored == 8 and pixels.dtype == np.uint8:
-        return pixels
-    full = Window(1 << (description.bits_stored - 1), 1 << description.bits_stored, "LINEAR")
-    return to_grey8(pixels, Rescale(), full, inverse=False)
-
-
-def _rgb(ybr: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return YBR_FULL as RGB, rounded to nearest (PS3.3 C.7.6.3.1.2)."""
-    red_of_cr, green_of_cb_cr, blue_of_cb = _chroma_tables()
-    luminance, cb, cr = (ybr[..., channel] for channel in range(3))
-    rgb = np.empty(ybr.shape, np.int16)
-    np.add(luminance, red_of_cr[cr], out=rgb[..., 0])
-    np.add(luminance, green_of_cb_cr[cb.astype(np.uint16) << 8 | cr], out=rgb[..., 1])
-    np.add(luminance, blue_of_cb[cb], out=rgb[..., 2])
-    return np.clip(rgb, 0, 255, out=rgb).astype(np.uint8)
-
-
-@lru_cache(maxsize=1)
-def _chroma_tables() -> tuple[NDArray[np.int16], NDArray[np.int16], NDArray[np.int16]]:
-    """Return what is added to red by Cr, to green by ``Cb * 256 + Cr``, to blue by Cb."""
-    chroma = np.arange(256, dtype=np.int64) - 128
-    cb_weight, cr_weight, unit = _GREEN_CB_CR
-    green = cb_weight * chroma[:, np.newaxis] + cr_weight * chroma
-    return (
-        _rounded(_RED_CR[0] * chroma, _RED_CR[1]),
-        _rounded(green.reshape(-1), unit),
-        _rounded(_BLUE_CB[0] * chroma, _BLUE_CB[1]),
-    )
-
-
-def _rounded(numerator: NDArray[np.int64], denominator: int) -> NDArray[np.int16]:
-    """Return the quotient, halves rounded up."""
-    return ((numerator + denominator // 2) // denominator).astype(np.int16)
-
-
-@lru_cache(maxsize=16)
-def _palette_table(palette: tuple[LookupTable, ...], dtype: str) -> NDArray[np.uint8]:
-    """Return the colour of every bit pattern of `dtype`, ``(patterns, 3)``."""
-    bits = 8 * np.dtype(dtype).itemsize
-    stored = np.arange(1 << bits, dtype=f"u{bits // 8}").view(dtype).astype(np.float64)
-    # Of 16-bit entries the high byte is shown, as the standard's own palettes are made.
-    channels = [table.map(stored).astype(np.uint16) >> (table.bits - 8) for table in palette]
-    return np.stack(channels, axis=-1).astype(np.uint8)
-
-
-def _through_palette(pixels: NDArray[Any], palette: tuple[LookupTable, ...]) -> NDArray[np.uint8]:
-    if pixels.dtype.itemsize > 2:
-        raise Unsupported("PALETTE COLOR of more than 16 bits")
-    table = _palette_table(palette, pixels.dtype.str)
-    return table.take(pixels.view(f"u{pixels.dtype.itemsize}"), axis=0)

@@ -12,6 +12,9 @@ Format: TypeAlias = Literal["png", "jpeg", "webp"]
 #: What a file may hold instead of shades made for the eye.
 Values: TypeAlias = Literal["stored"]
 
+#: Presentation LUT Shape (2050,0020), as far as it makes sense on a screen.
+Shape: TypeAlias = Literal["IDENTITY", "INVERSE"]
+
 #: Longest side that is made; a JPEG cannot be longer.
 LONGEST_SIDE: Final = 65535
 #: An enlargement beyond this is a request for memory, not for a picture.
@@ -84,6 +87,8 @@ class Rendering:
     viewport: Viewport | None = None
     overlays: bool = False
     """Burn in the planes of groups 60xx."""
+    presentation: Shape | None = None
+    """Of grey values, instead of what the photometric interpretation says."""
     format: Format = "png"
     quality: int | None = None
     """Of JPEG and WebP, 1 to 100."""
@@ -101,6 +106,8 @@ class Rendering:
             raise Invalid(f"size must be between 1 and {LONGEST_SIDE}, not {self.size}")
         if self.window_index < 0:
             raise Invalid(f"there is no window {self.window_index}")
+        if self.presentation not in {None, *get_args(Shape)}:
+            raise Invalid(f"unknown Presentation LUT Shape {self.presentation!r}")
         if self.format not in get_args(Format):
             raise Invalid(f"pictures are not written as {self.format!r}")
         if self.quality is not None and not 1 <= self.quality <= 100:

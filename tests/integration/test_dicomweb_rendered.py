@@ -133,6 +133,22 @@ async def test_a_window_is_applied_by_the_function_named(node: HttpNode) -> None
     np.testing.assert_array_equal(await picture(node, path, window="40,400,linear-exact"), exact)
 
 
+async def test_a_presentation_lut_shape_and_overlays_are_options(node: HttpNode) -> None:
+    data_set = ct(PhotometricInterpretation="MONOCHROME1")
+    for number, value in ((0x10, 2), (0x11, 8), (0x100, 1)):
+        data_set.add_new((0x6000, number), "US", value)
+    data_set.add_new((0x6000, 0x50), "SS", [1, 1])
+    data_set.add_new((0x6000, 0x3000), "OW", bytes([0xFF, 0x0F]))
+    await upload(node, data_set)
+    path, upright = f"{INSTANCE}/rendered", linear(data_set, 40, 400)
+    np.testing.assert_array_equal(await picture(node, path), 255 - upright)
+    shown = await picture(node, path, presentation="identity")
+    np.testing.assert_array_equal(shown, upright)
+    drawn = await picture(node, path, presentation="identity", overlays="true")
+    upright[0, :8] = upright[1, :4] = 255
+    np.testing.assert_array_equal(drawn, upright)
+
+
 async def test_quality_is_that_of_the_encoder(node: HttpNode) -> None:
     await upload(node, ct())
     sizes = []
@@ -162,6 +178,8 @@ async def test_quality_is_that_of_the_encoder(node: HttpNode) -> None:
         "quality=101",
         "quality=high",
         "annotation=everything",
+        "overlays=perhaps",
+        "presentation=lin-od",
         "iccprofile=cmyk",
         "quality=5&quality=6",
     ],

@@ -158,9 +158,8 @@ def test_windows_of_pydicoms_files_are_the_standards(path: Path, tmp_path: Path)
     if found is None:
         return
     window = Window(40.5, 401.25)
-    rescale = Rescale(
-        float(data_set.get("RescaleSlope", 1)), float(data_set.get("RescaleIntercept", 0))
-    )
+    slope = data_set.get("RescaleSlope", data_set.get("DoseGridScaling", 1))
+    rescale = Rescale(float(slope), float(data_set.get("RescaleIntercept", 0)))
     shades = displayed(modality_values(stored, rescale), window)
     if data_set.PhotometricInterpretation == "MONOCHROME1":
         shades = 255 - shades

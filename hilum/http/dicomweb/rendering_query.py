@@ -6,15 +6,18 @@ from typing import Final
 from multidict import MultiMapping
 
 from hilum.core.errors import Invalid
-from hilum.http.parameters import number, single, whole
+from hilum.http.parameters import boolean, number, single, whole
 from hilum.imaging.grey import Function
-from hilum.imaging.rendering import LONGEST_SIDE, Format, Rendering, Viewport
+from hilum.imaging.rendering import LONGEST_SIDE, Format, Rendering, Shape, Viewport
 
 _FUNCTIONS: Final[dict[str, Function]] = {
     "linear": "LINEAR",
     "linear-exact": "LINEAR_EXACT",
     "sigmoid": "SIGMOID",
 }
+#: Parameters that are not the standard's.
+_OWN: Final = ("overlays", "presentation")
+_SHAPES: Final[dict[str, Shape]] = {"identity": "IDENTITY", "inverse": "INVERSE"}
 _ANNOTATIONS: Final = frozenset({"patient", "technique"})
 _PROFILES: Final = frozenset({"no", "yes", "srgb", "adobergb", "rommrgb", "displayp3"})
 
@@ -46,7 +49,7 @@ def parse_rendering_query(
         A value is malformed or out of range.
     """
     names = ("window", "viewport", "quality", "annotation", "iccprofile")
-    given = single(parameters, names)
+    given = single(parameters, (*names, *_OWN))
     center, width, function = _window(given["window"]) if "window" in given else (None, None, None)
     ignored = []
     if "annotation" in given:
@@ -60,6 +63,8 @@ def parse_rendering_query(
         width=width,
         function=function,
         viewport=parse_viewport(given["viewport"]) if "viewport" in given else default,
+        overlays=boolean("overlays", given.get("overlays", "false")),
+        presentation=_shape(given["presentation"]) if "presentation" in given else None,
         format=kind,
         # A PNG is lossless: pictures that do not differ should not have two addresses.
         quality=None if kind == "png" else quality,
@@ -103,6 +108,13 @@ def parse_viewport(text: str) -> Viewport:
         width=width,
         height=height,
     )
+
+
+def _shape(text: str) -> Shape:
+    shape = _SHAPES.get(text.lower())
+    if shape is None:
+        raise Invalid(f"presentation must be one of {', '.join(_SHAPES)}")
+    return shape
 
 
 def _one_of(name: str, text: str, allowed: frozenset[str]) -> list[str]:
