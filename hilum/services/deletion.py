@@ -106,11 +106,17 @@ class Deletion:
 
 
 async def keep_resuming(deletion: Deletion, every_seconds: float = _INTERRUPTED_SECONDS) -> None:
-    """Finish what interrupted deletions have left, until cancelled."""
+    """Finish what interrupted deletions have left, until cancelled.
+
+    At first whatever is noted: at a node's start it is of the dead. It does no harm to one that
+    another worker has just begun.
+    """
+    older_than_seconds = 0.0
     while True:
         try:
-            if resumed := await deletion.resume():
+            if resumed := await deletion.resume(older_than_seconds):
                 log.info("interrupted deletions finished", deletions=resumed)
+            older_than_seconds = _INTERRUPTED_SECONDS
         except Temporary as error:
             log.warning("interrupted deletions wait", reason=str(error))
         await asyncio.sleep(every_seconds)
