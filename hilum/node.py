@@ -29,7 +29,7 @@ from hilum.index.database import Database
 from hilum.index.remover import Remover
 from hilum.index.writer import Writer
 from hilum.lifetime import background
-from hilum.premises import SPOOL, Listeners, holding, listening, with_mongodb
+from hilum.premises import SPOOL, Listeners, holding, listening, ohif_folder, with_mongodb
 from hilum.scp.acceptor import Admission
 from hilum.scp.association import TimeLimits
 from hilum.scp.request import Services as ScpServices
@@ -306,6 +306,7 @@ def _http_services(
         },
         cors_origins=settings.http.cors_origins,
         trusted_proxies=settings.http.trusted_proxies,
+        ohif_folder=ohif_folder(settings),
     )
     metrics = services.metrics
     metrics.gauge("hilum_dicom_associations", "Open DICOM associations", lambda: dicom.associations)

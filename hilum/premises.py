@@ -5,6 +5,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from hilum.config.settings import Settings
@@ -24,6 +25,11 @@ class Listeners:
 
     dicom: socket.socket
     http: socket.socket
+
+
+def ohif_folder(settings: Settings) -> Path:
+    """Return where the files of the OHIF viewer are, or would be."""
+    return settings.http.ohif_folder or settings.data_dir / "ohif"
 
 
 @asynccontextmanager

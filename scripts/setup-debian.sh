@@ -29,11 +29,15 @@ case $1 in
 run) ;;
 bench)
     need dcmtk test -x /usr/bin/storescu
-    [ -n "${ORTHANC_CMD:-}" ] || need orthanc test -x /usr/sbin/Orthanc
+    if [ -z "${ORTHANC_CMD:-}" ]; then
+        need orthanc test -x /usr/sbin/Orthanc
+        need orthanc-dicomweb test -e /usr/share/orthanc/plugins/libOrthancDicomWeb.so
+    fi
     ;;
 test)
     need dcmtk test -x /usr/bin/storescu
     need chromium test -x /usr/bin/chromium
+    need npm sh -c 'command -v npm'
     need fonts-dejavu-core has_font 'DejaVuSans.ttf'
     ;;
 esac

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from hilum import __version__
-from hilum.cli import config, demo, echo, importing, send, serve
+from hilum.cli import config, demo, echo, importing, ohif, send, serve
 from hilum.cli.terminal import complain, console, tell_faults
 from hilum.config.loading import WrongSettings
 from hilum.core.errors import HilumError
@@ -50,6 +50,7 @@ app.command("send")(send.send)
 app.command("demo")(demo.demo)
 app.command("import")(importing.import_)
 app.command("config")(config.config)
+app.add_typer(ohif.app, name="ohif")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

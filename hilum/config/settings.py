@@ -191,6 +191,11 @@ class HttpSettings(_Section):
         description="Addresses and networks of reverse proxies, separated by commas; what they say "
         "of the client's address (`Forwarded`, `X-Forwarded-*`) goes into URLs. `*` for all",
     )
+    ohif_folder: Annotated[Path, AfterValidator(_folder)] | None = Field(
+        default=None,
+        description="Folder with the files of the OHIF viewer, as `hilum ohif install` leaves "
+        "them; empty: `ohif` under `data_dir`",
+    )
     prepare_after_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
         default=10.0,
         description="Metadata of a study is made ahead, into the cache, when nothing new of it "

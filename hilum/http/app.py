@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 from aiohttp import web
@@ -22,6 +23,7 @@ from hilum.http.frames import Frames
 from hilum.http.health import Check, Health, Probe
 from hilum.http.intake import Intake
 from hilum.http.metrics import Metrics
+from hilum.http.ohif import Ohif
 from hilum.http.overrides import Overrides
 from hilum.http.pages import Pages, add_security_headers
 from hilum.http.routes import note_route
@@ -61,6 +63,8 @@ class Services:
     """Whose web pages may use DICOMweb (`hilum.http.cors`)."""
     trusted_proxies: Sequence[str] = ("127.0.0.0/8", "::1")
     """Who is believed how clients reach this node (`hilum.http.dicomweb.urls`)."""
+    ohif_folder: Path = Path("ohif")
+    """Where the files of the OHIF viewer are, if they are."""
 
 
 def make_app(services: Services) -> web.Application:
@@ -98,6 +102,7 @@ def make_app(services: Services) -> web.Application:
             *BulkDataResources(services.bulk_data, services.retrieve).routes(),
             *rendered.routes(),
             *WadoUri(services.retrieve, services.search, rendered).routes(),
+            *Ohif(services.ohif_folder).routes(),
             *Pages().routes(),
         ]
     )

@@ -215,6 +215,7 @@ def test_the_documented_defaults_are_the_defaults() -> None:
     unset = {
         "HILUM_DICOM_PEERS",
         "HILUM_HTTP_CORS_ORIGINS",
+        "HILUM_HTTP_OHIF_FOLDER",
         "HILUM_MONGODB_URI",
         "HILUM_WORKERS",
     }

@@ -59,16 +59,22 @@ def service_url(request: web.Request) -> str:
 
 def base_url(request: web.Request) -> str:
     """Return the URL of the node as the client of `request` reaches it, without a last slash."""
-    scheme, host, prefix = request.scheme, request.host, ""
+    scheme, host = request.scheme, request.host
     if _is_trusted(request):
         told = dict(_forwarded(request))
         scheme = told.get("proto", scheme)
         host = _with_port(told.get("host", host), told.get("port"), scheme)
-        prefix = told.get("prefix", "").rstrip("/")
     if not _HOST.fullmatch(host):
         # It goes into an answer: better an address that may not be the client's.
         host = _own_address(request)
-    return f"{scheme}://{host}{prefix}"
+    return f"{scheme}://{host}{prefix(request)}"
+
+
+def prefix(request: web.Request) -> str:
+    """Return the path that a proxy takes away in front of the node's own; most often empty."""
+    if not _is_trusted(request):
+        return ""
+    return dict(_forwarded(request)).get("prefix", "").rstrip("/")
 
 
 def _is_trusted(request: web.Request) -> bool:
