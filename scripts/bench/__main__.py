@@ -16,7 +16,13 @@ from scripts.bench import cases, drivers, report
 from scripts.bench.data import Corpus, Sizes, write_corpus
 from scripts.bench.floor import Floor
 from scripts.bench.hilum_node import HilumNode
-from scripts.bench.orthanc_node import COMMAND_VARIABLE, OrthancNode, orthanc_command
+from scripts.bench.orthanc_node import (
+    COMMAND_VARIABLE,
+    PLUGIN_VARIABLE,
+    OrthancNode,
+    orthanc_command,
+    orthanc_plugin,
+)
 from scripts.bench.peers import Node, Peer
 from scripts.bench.report import Results
 
@@ -29,7 +35,8 @@ def _options() -> argparse.Namespace:
         prog="make bench",
         description="Measures Hilum beside Orthanc and the shortest possible loop.",
         epilog=f"{COMMAND_VARIABLE} in the environment starts another Orthanc: a command line, "
-        "to which the path of a configuration file is added.",
+        "to which the path of a configuration file is added. "
+        f"{PLUGIN_VARIABLE} is the path of its DICOMweb plugin.",
     )
     parser.add_argument("--rounds", type=int, default=5, help="how often each is measured")
     parser.add_argument("--count", type=int, default=300, help="instances a measurement of ingest")
@@ -68,6 +75,8 @@ def _peers(names: list[str], console: Console) -> list[Peer]:
             peers.append(Floor())
         elif (command := orthanc_command()) is not None:
             peers.append(OrthancNode(command))
+            if orthanc_plugin() is None:
+                console.print(f"Orthanc has no DICOMweb plugin: name it in {PLUGIN_VARIABLE}")
         else:
             console.print(f"No Orthanc: apt-get install orthanc, or name one in {COMMAND_VARIABLE}")
     return peers
@@ -86,7 +95,9 @@ def visit(
                 results.add(peer.name, figure)
             os.sync()
         for group, measure in cases.OF_NODES.items():
-            if group in only and isinstance(peer, Node):
+            if group not in only or not isinstance(peer, Node):
+                continue
+            if group not in cases.DICOM_WEB or peer.speaks_dicom_web:
                 for figure in measure(peer, corpus):
                     results.add(peer.name, figure)
     finally:

@@ -1,5 +1,6 @@
 """What is measured: one function a group, each yielding its figures from a running peer."""
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,6 +16,12 @@ _FIND_REPEATS: Final = 10
 _RETRIEVE_REPEATS: Final = 3
 _CLIENTS: Final = 4
 _PICTURES: Final = 60
+#: For how long at least pictures are asked for again: one after the other they take no time.
+_AGAIN_SECONDS: Final = 2.0
+_DICOM_WEB_REPEATS: Final = 10
+_DICOM_WEB: Final = "/dicom-web"
+_JSON: Final = "application/dicom+json"
+_FILES: Final = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 # What a node does after its last answer is part of what an instance costs.
 _AFTERWARDS_SECONDS: Final = 0.5
 
@@ -180,21 +187,84 @@ def pictures(node: Node, corpus: Corpus) -> Iterator[Figure]:
     case = Case(group, f"first view of a frame of {FRAMES}, 1 client", "ms", less_is_better=True)
     yield Figure(case, first.median_milliseconds)
 
-    again = http_load.ask(node.http_url, every, _CLIENTS).require(200)
+    again = http_load.ask(node.http_url, every, _CLIENTS, _AGAIN_SECONDS).require(200)
     yield Figure(Case(group, f"seen again, {_CLIENTS} clients", "1/s"), again.per_second)
     known = [
         Asked(asked.path, answer.etag)
-        for asked, answer in zip(every, again.answers, strict=True)
+        for asked, answer in zip(every, again.answers, strict=False)
         if answer.etag is not None
     ]
     if known:
-        unchanged = http_load.ask(node.http_url, known, _CLIENTS).require(304)
+        unchanged = http_load.ask(node.http_url, known, _CLIENTS, _AGAIN_SECONDS).require(304)
         case = Case(group, f"304 Not Modified, {_CLIENTS} clients", "1/s")
         yield Figure(case, unchanged.per_second)
+
+
+def qido(node: Node, corpus: Corpus) -> Iterator[Figure]:
+    """Search for the instances of a series over DICOMweb."""
+    slices = corpus.slices
+    question = Asked(f"{_series_path(slices)}/instances", accept=_JSON)
+    case = Case("QIDO-RS", f"the {slices.count} instances of a series", "ms", less_is_better=True)
+    yield Figure(case, _ask_again(node, question, slices.count))
+
+
+def metadata(node: Node, corpus: Corpus) -> Iterator[Figure]:
+    """Fetch the attributes of a series' instances, for the first time and again."""
+    slices = corpus.slices
+    question = Asked(f"{_series_path(slices)}/metadata", accept=_JSON)
+    title = f"metadata of {slices.count} instances"
+    first = http_load.ask(node.http_url, [question], 1).require(200)
+    _require_entries(node, first.answers[0].body, slices.count)
+    case = Case("WADO-RS", f"{title}, first", "ms", less_is_better=True)
+    yield Figure(case, first.median_milliseconds)
+    case = Case("WADO-RS", f"{title}, again", "ms", less_is_better=True)
+    yield Figure(case, _ask_again(node, question, slices.count))
+
+
+def wado(node: Node, corpus: Corpus) -> Iterator[Figure]:
+    """Fetch the files of a study over DICOMweb, and drop them."""
+    slices = corpus.slices
+    study_uid, _ = slices.series[0]
+    question = Asked(f"{_DICOM_WEB}/studies/{study_uid}", accept=_FILES)
+    seconds = []
+    for _ in range(_RETRIEVE_REPEATS):
+        downloaded = http_load.download(node.http_url, question)
+        # Less than the files by what precedes their data sets at most.
+        if downloaded.size_bytes < slices.size_bytes - 1024 * slices.count:
+            raise ValueError(f"{node.name} sends {downloaded.size_bytes} bytes of a study")
+        seconds.append(downloaded.seconds)
+    case = Case("WADO-RS", f"a study of {slices.count} × CT 512 × 512", "instances/s")
+    yield Figure(case, slices.count / median(seconds))
+
+
+def _series_path(batch: Batch) -> str:
+    study_uid, series_uid = batch.series[0]
+    return f"{_DICOM_WEB}/studies/{study_uid}/series/{series_uid}"
+
+
+def _ask_again(node: Node, question: Asked, entries: int) -> float:
+    """Return what one client waits for an answer of so many entries, in milliseconds."""
+    load = http_load.ask(node.http_url, [question] * _DICOM_WEB_REPEATS, 1).require(200)
+    _require_entries(node, load.answers[0].body, entries)
+    return load.median_milliseconds
+
+
+def _require_entries(node: Node, body: bytes, expected: int) -> None:
+    if (count := len(json.loads(body))) != expected:
+        raise ValueError(f"{node.name} answers with {count} of {expected} instances")
 
 
 Measure = Callable[[Node, Corpus], Iterator[Figure]]
 
 #: What only nodes can do, by the name it is asked for; ingest everybody can.
-OF_NODES: Final[dict[str, Measure]] = {"find": find, "retrieve": retrieve, "png": pictures}
+OF_NODES: Final[dict[str, Measure]] = {
+    "find": find,
+    "retrieve": retrieve,
+    "png": pictures,
+    "qido": qido,
+    "metadata": metadata,
+    "wado": wado,
+}
+#: Those of them that need DICOMweb.
+DICOM_WEB: Final = frozenset({"qido", "metadata", "wado"})
 GROUPS: Final = ("ingest", *OF_NODES)

@@ -1,4 +1,4 @@
-"""Orthanc with its defaults, synced storage and no plugins."""
+"""Orthanc with its defaults, synced storage and its DICOMweb plugin."""
 
 import json
 import os
@@ -15,7 +15,10 @@ from tests.nodes import free_port, wait_until
 
 #: A command line that starts another Orthanc, given the path of a configuration file.
 COMMAND_VARIABLE: Final = "ORTHANC_CMD"
+#: The DICOMweb plugin of that Orthanc: the path of its library.
+PLUGIN_VARIABLE: Final = "ORTHANC_DICOMWEB"
 _INSTALLED: Final = "/usr/sbin/Orthanc"
+_INSTALLED_PLUGIN: Final = "/usr/share/orthanc/plugins/libOrthancDicomWeb.so"
 
 
 def orthanc_command() -> list[str] | None:
@@ -24,6 +27,17 @@ def orthanc_command() -> list[str] | None:
     if named:
         return named
     return [_INSTALLED] if shutil.which(_INSTALLED) else None
+
+
+def orthanc_plugin() -> str | None:
+    """Return the path of its DICOMweb plugin, or None if there is none."""
+    named = os.environ.get(PLUGIN_VARIABLE)
+    if named:
+        return named
+    # Another Orthanc's plugin is no good to one that was named.
+    if os.environ.get(COMMAND_VARIABLE) or not Path(_INSTALLED_PLUGIN).exists():
+        return None
+    return _INSTALLED_PLUGIN
 
 
 class OrthancNode(Node):
@@ -40,7 +54,9 @@ class OrthancNode(Node):
         self.called = Called("ORTHANC", free_port())
         http_port = free_port()
         self.http_url = f"http://127.0.0.1:{http_port}"
-        settings = configuration(folder / "data", self.called, http_port, receiver_port)
+        settings = configuration(
+            folder / "data", self.called, http_port, receiver_port, orthanc_plugin()
+        )
         path = folder / "orthanc.json"
         path.write_text(json.dumps(settings))
         with (folder / "orthanc.log").open("wb") as log:
@@ -70,6 +86,11 @@ class OrthancNode(Node):
         self._process = None
 
     @property
+    def speaks_dicom_web(self) -> bool:
+        """Whether it was started with its plugin."""
+        return orthanc_plugin() is not None
+
+    @property
     def pid(self) -> int:
         """The process that was started."""
         assert self._process is not None
@@ -81,7 +102,7 @@ class OrthancNode(Node):
 
 
 def configuration(
-    data: Path, called: Called, http_port: int, receiver_port: int
+    data: Path, called: Called, http_port: int, receiver_port: int, plugin: str | None
 ) -> dict[str, object]:
     """Return the settings; what is not named keeps its default. `docs/performance.md` has them."""
     return {
@@ -89,7 +110,7 @@ def configuration(
         "IndexDirectory": str(data),
         "SyncStorageArea": True,
         "StableAge": 1,
-        "Plugins": [],
+        "Plugins": [plugin] if plugin else [],
         "DicomAet": called.aet,
         "DicomPort": called.port,
         "HttpPort": http_port,

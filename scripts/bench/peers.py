@@ -44,6 +44,11 @@ class Node(Peer):
     called: Called
     http_url: str
 
+    @property
+    def speaks_dicom_web(self) -> bool:
+        """Whether DICOMweb is to be had of it."""
+        return True
+
     def send(self, folders: Sequence[Path], *, nagle: bool = False) -> Ran:
         """Send each folder on a connection of its own, all at once."""
         return drivers.send(self.called, folders, nagle=nagle)
