@@ -83,16 +83,20 @@ def parse_rendering(query: MultiMapping[str]) -> Rendering:
     Invalid
         One of them is out of range, or half a window is given.
     """
-    given = single(query, ("center", "width", "invert", "size"))
+    given = single(query, ("center", "width", "invert", "size", "overlays", "values"))
     if ("center" in given) != ("width" in given):
         raise Invalid("center and width go together")
     width = number("width", given["width"]) if "width" in given else None
     # PS3.3 C.11.2.1.2: below 1 the linear function, which most images use, has no meaning.
     if width is not None and width < 1:
         raise Invalid("width must be 1 or more")
+    if given.get("values", "stored") != "stored":
+        raise Invalid("the values to be had are stored ones")
     return Rendering(
         center=number("center", given["center"]) if "center" in given else None,
         width=width,
         invert=boolean("invert", given.get("invert", "false")),
         size=whole("size", given["size"], *_SIZES) if "size" in given else None,
+        overlays=boolean("overlays", given.get("overlays", "false")),
+        values="stored" if "values" in given else None,
     )

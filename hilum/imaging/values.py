@@ -42,8 +42,13 @@ def encode_values(
     """
     if pixels.dtype.kind == "f" or pixels.dtype.itemsize > 2:
         raise Unsupported(f"a PNG has no room for samples of type {pixels.dtype}")
-    offset = _SIGNED_OFFSET if pixels.dtype.kind == "i" else 0
-    samples = (pixels.astype(np.int32) + offset).astype(np.uint16)
+    offset = 0
+    if pixels.dtype.kind == "i":
+        offset = _SIGNED_OFFSET
+        # To turn the highest bit is to add the offset, without room for a carry.
+        samples = pixels.astype(np.int16).view(np.uint16) ^ np.uint16(offset)
+    else:
+        samples = pixels.astype(np.uint16)
     text = {"Value Offset": str(-offset), "Photometric Interpretation": photometric}
     modality = description.transform(frame_index).modality
     if isinstance(modality, Rescale):

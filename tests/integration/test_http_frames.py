@@ -64,6 +64,17 @@ async def test_a_frame_is_windowed_as_the_file_or_the_client_says(node: HttpNode
     assert (await picture(node, f"{FRAMES}/0", size="32")).shape == (32, 32)
 
 
+async def test_stored_values_come_in_16_bits(node: HttpNode) -> None:
+    data_set = ct()
+    await upload(node, data_set)
+    answer = await node.client.get(f"{FRAMES}/0", params={"values": "stored"})
+    image = Image.open(io.BytesIO(await answer.read()))
+    assert np.array_equal(np.array(image), data_set.pixel_array)
+    assert image.text["Rescale Intercept"] == "-1024.0"  # type: ignore[attr-defined]
+    answer = await node.client.get(f"{FRAMES}/0", params={"values": "modality"})
+    assert answer.status == 400
+
+
 async def test_pixels_are_those_of_the_oracle(node: HttpNode) -> None:
     rows = corpus.rows("RENDER_ORACLE.csv")
     if not rows:

@@ -23,8 +23,6 @@ from hilum.core.errors import (
     Unsupported,
 )
 from hilum.core.identifiers import parse_uid
-from hilum.core.levels import Level
-from hilum.core.query import Condition, Exact, Query
 from hilum.http.dicomweb.media_types import Form, accepted, choose, not_acceptable
 from hilum.http.dicomweb.related import Part, entity_tag, send_parts_as_made
 from hilum.http.dicomweb.rendering_query import parse_rendering_query
@@ -112,19 +110,15 @@ class Rendered:
         located = Located(*place, asked.rendering)
         return await self.send(request, located, asked.ignored)
 
-    async def _instances(self, request: web.Request) -> list[StoredInstance]:
-        """Return the instances that the path names, in reading order; one at least."""
-        uids = {
-            keyword: parse_uid(request.match_info[name], keyword)
-            for name, keyword in _KEYS.items()
-            if name in request.match_info
-        }
-        conditions = tuple(Condition(keyword, Exact(uid)) for keyword, uid in uids.items())
-        instances = await self._retrieve.select(Query(Level.IMAGE, conditions))
-        if not instances:
-            missing = ", ".join(f"{keyword} {uid}" for keyword, uid in uids.items())
-            raise NotFound(f"there is nothing with {missing}")
-        return instances
+    async def _instances(self, request: web.Request) -> Sequence[StoredInstance]:
+        """Return the instances that the path names, in reading order."""
+        return await self._retrieve.resource(
+            *(
+                parse_uid(request.match_info[name], keyword)
+                for name, keyword in _KEYS.items()
+                if name in request.match_info
+            )
+        )
 
     async def send(
         self, request: web.Request, located: Located, ignored: Sequence[str] = ()
