@@ -4,7 +4,6 @@ What is large is passed through piece by piece: a film of gigabytes is never in 
 result is in Explicit VR Little Endian, or has the frames encapsulated as they came.
 """
 
-import struct
 from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 from typing import Any, Final, Protocol
@@ -15,6 +14,7 @@ from pydicom.filewriter import write_dataset
 
 from hilum.core.errors import Invalid
 from hilum.core.levels import json_tag
+from hilum.imaging.careful_scan import PYDICOM_ERRORS
 from hilum.imaging.charset import quietly
 from hilum.imaging.encoding import (
     EXPLICIT_VR_LITTLE_ENDIAN,
@@ -172,16 +172,9 @@ def _encoded(elements: Mapping[str, Any], find: Callable[[str], BulkData | None]
         with quietly():  # values against the rules of their VR are stored as they are sent
             data_set = Dataset.from_json(dict(elements), resolve)
             write_dataset(buffer, data_set, _UTF_8)
-    except (
-        AttributeError,
-        LookupError,
-        NotImplementedError,
-        OverflowError,
-        RecursionError,
-        TypeError,
-        ValueError,
-        struct.error,
-    ) as error:
+    except PYDICOM_ERRORS as error:
+        if isinstance(error, OSError) and error.errno:
+            raise  # of the disk, not of what lies on it
         raise Invalid("the metadata cannot be written as a data set") from error
     return buffer.getvalue()
 

@@ -29,6 +29,9 @@ from hilum.imaging.scan import (
     Scanned,
 )
 
+# For its effect: what pydicom raises is not to grow with the depth of what it was raised in.
+import hilum.imaging.plain_errors  # noqa: F401  # isort: skip
+
 #: More than any header needs; a hostile one must fill neither memory nor time.
 _READ_LIMIT_BYTES: Final = 256 << 20
 _READ_LIMIT_CALLS: Final = 1_000_000

@@ -75,6 +75,17 @@ def test_metadata_with_a_vr_that_nobody_knows() -> None:
         list(assemble(metadata, lambda _: None))
 
 
+def test_a_faulty_value_deep_in_metadata() -> None:
+    """Fourteen sequences deep it took gigabytes: pydicom told the story anew at each level."""
+    element = {"00280010": {"vr": "US", "Value": [70000]}}
+    for _ in range(30):
+        element = {"00081140": {"vr": "SQ", "Value": [element]}}
+    uids = {tag: {"vr": "UI", "Value": ["1.2"]} for tag in ("00080016", "00080018")}
+    with pytest.raises(Invalid) as refusal:
+        list(assemble(element | uids, lambda _: None))
+    assert len(str(refusal.value.__cause__)) < 10_000
+
+
 def test_a_long_word_in_an_accept_header_takes_no_time() -> None:
     """It took its square: more than half a second for one header, on the event loop."""
     started = time.process_time()
