@@ -72,6 +72,7 @@ async def http_node(
     reserve_bytes: int = 0,
     keepalive_seconds: float = 75,
     allow_delete: bool = False,
+    workers: DecodeWorkers | None = None,
 ) -> AsyncIterator[HttpNode]:
     spool = Spool(data_dir / "spool", reserve_bytes)
     store = LocalStore(data_dir / "objects")
@@ -81,7 +82,7 @@ async def http_node(
     promoting = asyncio.create_task(promotion.run())
     crossing = Crossing(asyncio.get_running_loop())
     ingest = Ingest(spool, quarantine, promotion, crossing)
-    workers = DecodeWorkers()
+    workers = workers or DecodeWorkers()
     cache = Cache(data_dir / "cache", 64 << 20)
     pictures = Pictures(catalogue, store, workers, cache)
     services = Services(
