@@ -48,7 +48,8 @@ _LOSSY_METHODS: Final = {
 }
 _FLOAT_VRS: Final = {0x7FE00008: "OF", 0x7FE00009: "OD"}
 _LENGTH_LIMIT: Final = 0xFFFFFFFE
-_SEQUENCE_END: Final = struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
+#: What ends encapsulated pixel data.
+SEQUENCE_END_ITEM: Final = struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
 
 
 def can_transcode(source_uid: str, target_uid: str) -> bool:
@@ -160,20 +161,8 @@ def _compressed(
     if length + length % 2 > _LENGTH_LIMIT:
         raise Unsupported(f"{length} bytes of decoded pixels do not fit into one element")
 
-    recoder.elements(
-        header.data_set_offset,
-        {
-            **dict.fromkeys(_EXTENDED_OFFSET_TABLES),
-            **_lossy(head, encoding, description, source_uid),
-            **_frame_count(header.attributes, pixel_data),
-            **(
-                {tag_of("PlanarConfiguration"): b"\0\0"}
-                if description.samples_per_pixel > 1
-                else {}
-            ),
-            tag_of("PhotometricInterpretation"): photometric.encode(),
-        },
-    )
+    changes = pixel_changes(head, encoding, header, description, photometric)
+    recoder.elements(header.data_set_offset, changes)
     recoder.write_header(PIXEL_DATA, "OW" if bits > 8 else "OB", length + length % 2)
     packer = _BitPacker()
     for index in range(pixel_data.frame_count):
@@ -183,8 +172,41 @@ def _compressed(
     recoder.write(packer.rest())
     recoder.write(bytes(length % 2))
     following = pixel_data.offset + pixel_data.length
-    if reader.read_at(following, 8) == _SEQUENCE_END:
+    if reader.read_at(following, 8) == SEQUENCE_END_ITEM:
         recoder.rest(following + 8)
+
+
+def pixel_changes(
+    head: bytes,
+    encoding: Encoding,
+    header: Header,
+    description: ImageDescription,
+    photometric: str,
+) -> dict[int, bytes | None]:
+    """Return what a data set says of its pixels when they have been decoded.
+
+    Parameters
+    ----------
+    head
+        The bytes that `description` was made of, in `encoding`.
+    photometric
+        The Photometric Interpretation they have now.
+
+    Returns
+    -------
+    dict
+        By tag, in little endian, for `Recoder.elements`.
+    """
+    assert header.pixel_data is not None
+    changes: dict[int, bytes | None] = {
+        **dict.fromkeys(_EXTENDED_OFFSET_TABLES),
+        **_lossy(head, encoding, description, header.transfer_syntax_uid),
+        **_frame_count(header.attributes, header.pixel_data),
+        tag_of("PhotometricInterpretation"): photometric.encode(),
+    }
+    if description.samples_per_pixel > 1:
+        changes[tag_of("PlanarConfiguration")] = b"\0\0"
+    return changes
 
 
 def _bytes(samples: Samples) -> bytes:

@@ -10,6 +10,8 @@ from typing import BinaryIO, Final
 from hilum.core.errors import Corrupt, NoPixelData, NotFound
 from hilum.core.instance import PixelData
 from hilum.core.query import Query
+from hilum.imaging.compress import compress_file, compress_frame
+from hilum.imaging.encode import ENCODED
 from hilum.imaging.extents import Extent, stored_extents
 from hilum.imaging.picture import is_native
 from hilum.imaging.raw_frame import raw_frame
@@ -121,7 +123,7 @@ class Retrieve:
         NotFound
             The store does not have it.
         Unsupported, Corrupt
-            It cannot be rewritten, see `hilum.imaging.transcode`.
+            It cannot be rewritten, see `hilum.imaging.transcode` and `compress`.
         Temporary
             The node is stopping.
         """
@@ -133,7 +135,7 @@ class Retrieve:
         target = Path(folder) / "rewritten.dcm"
         try:
             await self._workers.call(
-                transcode_file,
+                compress_file if transfer_syntax_uid in ENCODED else transcode_file,
                 self._store.path(instance.blob.digest),
                 instance.transfer_syntax_uid,
                 transfer_syntax_uid,
@@ -187,16 +189,38 @@ class Retrieve:
         Temporary
             The node is stopping.
         """
-        arguments = (
+        arguments = self._frame(instance, frame_index)
+        if is_native(instance.transfer_syntax_uid):
+            return await asyncio.to_thread(raw_frame, *arguments)
+        return await self._workers.call(raw_frame, *arguments, owner=instance.identity.series)
+
+    async def compressed_frame(
+        self, instance: StoredInstance, frame_index: int, transfer_syntax_uid: str
+    ) -> bytes:
+        """Return one frame, counted from 0, compressed without loss.
+
+        Raises
+        ------
+        NoPixelData, NotFound, Invalid, Unsupported, Corrupt
+            See `hilum.imaging.compress.compress_frame`.
+        Temporary
+            The node is stopping.
+        """
+        arguments = self._frame(instance, frame_index)
+        return await self._workers.call(
+            compress_frame, *arguments, transfer_syntax_uid, owner=instance.identity.series
+        )
+
+    def _frame(
+        self, instance: StoredInstance, frame_index: int
+    ) -> tuple[Path, PixelData, str, int, int]:
+        return (
             self._store.path(instance.blob.digest),
             _pixels(instance),
             instance.transfer_syntax_uid,
             instance.data_set_offset,
             frame_index,
         )
-        if is_native(instance.transfer_syntax_uid):
-            return await asyncio.to_thread(raw_frame, *arguments)
-        return await self._workers.call(raw_frame, *arguments, owner=instance.identity.series)
 
 
 def _pixels(instance: StoredInstance) -> PixelData:

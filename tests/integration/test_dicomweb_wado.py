@@ -21,7 +21,13 @@ from dicomweb_client import DICOMwebClient
 from pydicom.dataset import FileDataset
 from pydicom.encaps import generate_frames
 from pydicom.pixels import pixel_array
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
+from pydicom.uid import (
+    ExplicitVRLittleEndian,
+    HTJ2KLossless,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    RLELossless,
+)
 from yarl import URL
 
 from hilum.index.database import Database
@@ -201,11 +207,33 @@ async def test_explicit_little_endian_is_what_a_client_gets_that_names_no_transf
         assert parts[2][1] == encoded(plain)
     as_stored = await fetched(node, STUDY, AS_STORED)
     assert [content for _, content in as_stored] == [*map(encoded, (packed, implicit, plain))]
-    asked = f'multipart/related; type="application/dicom"; transfer-syntax={RLELossless}'
+
+
+async def test_other_transfer_syntaxes_are_made_where_they_can_be(node: HttpNode) -> None:
+    image, video, report = ct(1), ct(2), ct(3)
+    video.compress(RLELossless, generate_instance_uid=False)
+    video.file_meta.TransferSyntaxUID = MPEG4
+    del report.PixelData
+    await store(node, *map(encoded, (image, video, report)))
+    for syntax in (RLELossless, JPEG2000Lossless, HTJ2KLossless):
+        asked = f'multipart/related; type="application/dicom"; transfer-syntax={syntax}'
+        answer = await get(node, STUDY, Accept=asked)
+        # What cannot be had in it is left out, and the status says so (PS3.18 Table 10.4.3-1).
+        assert answer.status == 206
+        ((headers, content),) = answer.parts
+        assert headers["Content-Type"] == f"application/dicom; transfer-syntax={syntax}"
+        read = pydicom.dcmread(io.BytesIO(content))
+        assert read.file_meta.TransferSyntaxUID == syntax
+        assert np.array_equal(read.pixel_array, image.pixel_array)
+        (frame,) = generate_frames(read.PixelData, number_of_frames=1)
+        single = f"application/octet-stream; transfer-syntax={syntax}"
+        alone = await get(node, f"{INSTANCE}/frames/1", Accept=single)
+        assert alone.body == frame
+    asked = f'multipart/related; type="application/dicom"; transfer-syntax={MPEG4}'
     answer = await get(node, STUDY, Accept=asked)
-    # What cannot be had in it is left out, and the status says so (PS3.18 Table 10.4.3-1).
-    assert answer.status == 206
-    assert [content for _, content in answer.parts] == [encoded(packed)]
+    assert [content for _, content in answer.parts] == [encoded(video)]
+    asked = 'multipart/related; type="application/dicom"; transfer-syntax=1.2.840.10008.1.2.4.50'
+    assert (await get(node, STUDY, Accept=asked)).status == 406
 
 
 async def test_what_nobody_decodes_comes_as_it_is_stored(node: HttpNode) -> None:

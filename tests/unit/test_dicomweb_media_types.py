@@ -80,6 +80,8 @@ def chosen(text: str, offered: list[Form]) -> str | None:
          f"multipart {JPEG_LS}"),
         (JPEG_LS, f"application/dicom; transfer-syntax={IMPLICIT}", IMPLICIT),
         (MPEG4, f"application/dicom; transfer-syntax={EXPLICIT}", None),
+        (IMPLICIT, f"application/dicom; transfer-syntax={JPEG_LS}", JPEG_LS),
+        (MPEG4, f"application/dicom; transfer-syntax={JPEG_LS}", None),
         (EXPLICIT, "application/dicom", EXPLICIT),
         (EXPLICIT, "application/*, multipart/related;q=0.1", EXPLICIT),
         (EXPLICIT, "image/png", None),
@@ -117,7 +119,11 @@ def test_what_an_instance_is_sent_as(stored: str, text: str, expected: str | Non
         # The narrower range says that it is not wanted.
         (JPEG_LS, "*/*, multipart/related; type=image/jls; q=0",
          f"multipart application/octet-stream; transfer-syntax={EXPLICIT}"),
-        (JPEG_LS, "image/jp2", None),
+        (JPEG_LS, "image/jxl", None),
+        # Compressed anew where nothing nearer is taken.
+        (JPEG_LS, "image/jp2", "image/jp2; transfer-syntax=1.2.840.10008.1.2.4.90"),
+        (EXPLICIT, f"application/octet-stream; transfer-syntax={JPEG_LS}",
+         f"image/jls; transfer-syntax={JPEG_LS}"),
         (EXPLICIT, "application/octet-stream; transfer-syntax=*",
          f"application/octet-stream; transfer-syntax={EXPLICIT}"),
         (IMPLICIT, "*/*", f"multipart application/octet-stream; transfer-syntax={EXPLICIT}"),
@@ -127,6 +133,11 @@ def test_what_an_instance_is_sent_as(stored: str, text: str, expected: str | Non
 )  # fmt: skip
 def test_what_a_frame_is_sent_as(stored: str, text: str, expected: str | None) -> None:
     assert chosen(text, frame_forms(stored, single=True)) == expected
+
+
+def test_what_is_no_image_is_not_compressed() -> None:
+    asked = f"application/dicom; transfer-syntax={JPEG_LS}"
+    assert chosen(asked, forms(EXPLICIT, single=True, has_frames=False)) is None
 
 
 def test_several_frames_need_a_multipart() -> None:

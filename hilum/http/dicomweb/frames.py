@@ -11,6 +11,7 @@ from hilum.http.dicomweb.media_types import OCTET_STREAM, Form, content_type
 from hilum.http.dicomweb.related import Part
 from hilum.http.dicomweb.sending import FileRange
 from hilum.imaging.decode import DECODABLE, NATIVE
+from hilum.imaging.encode import ENCODED, can_encode
 from hilum.imaging.encoding import EXPLICIT_VR_LITTLE_ENDIAN
 from hilum.index.stored import StoredInstance
 from hilum.services.retrieve import Retrieve
@@ -27,6 +28,7 @@ _MEDIA_TYPES: Final = {
         "image/jpx": "4.92 4.93",
         "image/jphc": "4.201 4.202 4.203",
         "image/jxl": "4.110 4.111 4.112",
+        "application/x-deflate": "8.1",
         "video/mpeg": "4.100 4.100.1 4.101 4.101.1",
         "video/mp4": "4.102 4.102.1 4.103 4.103.1 4.104 4.104.1 4.105 4.105.1 4.106 4.106.1 "
         "4.107 4.108",
@@ -83,6 +85,11 @@ def frame_forms(transfer_syntax_uid: str, *, single: bool) -> list[Form]:
             forms.append(Form(media_type, transfer_syntax_uid, multipart))
         if transfer_syntax_uid in DECODABLE:
             forms.append(Form(OCTET_STREAM, EXPLICIT_VR_LITTLE_ENDIAN, multipart))
+        forms += [
+            Form(_MEDIA_TYPES[uid], uid, multipart)
+            for uid in ENCODED
+            if uid != transfer_syntax_uid and can_encode(transfer_syntax_uid, uid)
+        ]
     return forms
 
 
@@ -109,8 +116,9 @@ class FrameParts:
         HilumError
             See `Retrieve.stored_frames` and `Retrieve.raw_frame`.
         """
-        native = self._instance.transfer_syntax_uid in NATIVE
-        if native or self._form.transfer_syntax_uid == self._instance.transfer_syntax_uid:
+        stored = self._instance.transfer_syntax_uid
+        native = stored in NATIVE and self._form.media_type == OCTET_STREAM
+        if native or self._form.transfer_syntax_uid == stored:
             parts = await asyncio.to_thread(self._stored, indices)
             if parts is not None:
                 return parts
@@ -149,7 +157,12 @@ class FrameParts:
         ]
 
     async def _made(self, index: int) -> Part:
-        return self._part(index, (await self._retrieve.raw_frame(self._instance, index),))
+        target = self._form.transfer_syntax_uid
+        if target in ENCODED:
+            frame = await self._retrieve.compressed_frame(self._instance, index, target)
+        else:
+            frame = await self._retrieve.raw_frame(self._instance, index)
+        return self._part(index, (frame,))
 
     def _part(self, index: int, pieces: tuple[bytes | FileRange, ...]) -> Part:
         return Part(content_type(self._form), pieces, f"{self._url}/frames/{index + 1}")

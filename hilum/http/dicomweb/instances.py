@@ -14,6 +14,7 @@ from hilum.core.errors import Corrupt, Unsupported
 from hilum.http.dicomweb.media_types import DICOM, Form, Range, choose, content_type
 from hilum.http.dicomweb.related import Part
 from hilum.http.dicomweb.sending import FileRange, Piece
+from hilum.imaging.encode import ENCODED, can_encode
 from hilum.imaging.encoding import EXPLICIT_VR_LITTLE_ENDIAN
 from hilum.imaging.part10 import file_meta
 from hilum.imaging.transcode import TARGETS, can_transcode
@@ -41,13 +42,15 @@ class Choice:
         return self.form.transfer_syntax_uid == self.instance.transfer_syntax_uid
 
 
-def forms(transfer_syntax_uid: str, *, single: bool) -> list[Form]:
+def forms(transfer_syntax_uid: str, *, single: bool, has_frames: bool = True) -> list[Form]:
     """Return the forms that an instance can be had in, as it is stored first.
 
     Parameters
     ----------
     single
         Whether it is all there is, so that it can be had without a multipart around it.
+    has_frames
+        Whether it is an image, so that there is something to compress.
 
     Notes
     -----
@@ -55,6 +58,8 @@ def forms(transfer_syntax_uid: str, *, single: bool) -> list[Form]:
     had in it, such as video, where it is the stored one (PS3.18 8.7.3.5).
     """
     targets = [uid for uid in TARGETS if can_transcode(transfer_syntax_uid, uid)]
+    if has_frames:
+        targets += [uid for uid in ENCODED if can_encode(transfer_syntax_uid, uid)]
     usual = EXPLICIT_VR_LITTLE_ENDIAN if EXPLICIT_VR_LITTLE_ENDIAN in targets else None
     usual = usual or transfer_syntax_uid
     return [
@@ -68,14 +73,16 @@ def choose_forms(
     accepts: Sequence[Sequence[Range]], instances: Sequence[StoredInstance]
 ) -> Iterator[Choice]:
     """Yield the instances that can be had in a form the client takes."""
-    chosen: dict[str, tuple[Form | None, bool]] = {}
+    chosen: dict[tuple[str, bool], tuple[Form | None, bool]] = {}
     for instance in instances:
-        stored = instance.transfer_syntax_uid
-        if stored not in chosen:
-            form = choose(accepts, forms(stored, single=len(instances) == 1))
+        stored, has_frames = instance.transfer_syntax_uid, instance.number_of_frames > 0
+        kind = stored, has_frames
+        if kind not in chosen:
+            offered = forms(stored, single=len(instances) == 1, has_frames=has_frames)
+            form = choose(accepts, offered)
             as_stored = form and choose(accepts, [Form(DICOM, stored, form.multipart)])
-            chosen[stored] = form, as_stored is not None
-        form, or_stored = chosen[stored]
+            chosen[kind] = form, as_stored is not None
+        form, or_stored = chosen[kind]
         if form is not None:
             yield Choice(instance, form, or_stored)
 
