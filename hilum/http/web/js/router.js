@@ -2,7 +2,7 @@
 // "#/studies/<UID>?series=<UID>&image=12" the viewer. A link can be kept and passed on.
 
 /** Return `{page, studyUid, query}` for an address's hash. */
-export function parseHash(hash) {
+function parseHash(hash) {
   const [path, query = ""] = hash.replace(/^#/, "").split("?", 2);
   const parameters = new URLSearchParams(query);
   const match = /^\/studies\/([^/]+)$/.exec(path);

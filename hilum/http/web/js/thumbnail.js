@@ -12,9 +12,12 @@ export function showThumbnail(thumbnail, url) {
     return;
   }
   if (image.getAttribute("src") === url) return;
-  thumbnail.dataset.state = "loading";
-  image.onload = () => (thumbnail.dataset.state = "shown");
-  image.onerror = () => (thumbnail.dataset.state = "none");
+  const become = (state) => {
+    thumbnail.dataset.state = state;
+  };
+  become("loading");
+  image.onload = () => become("shown");
+  image.onerror = () => become("none");
   image.src = url;
 }
 

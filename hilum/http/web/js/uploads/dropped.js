@@ -5,7 +5,7 @@
 const CLUTTER = new Set([".ds_store", "thumbs.db", "desktop.ini", "dicomdir"]);
 
 /** Whether a file found inside a folder is worth sending. */
-export const isWorthSending = (name) => !CLUTTER.has(name.toLowerCase()) && !name.startsWith("._");
+const isWorthSending = (name) => !CLUTTER.has(name.toLowerCase()) && !name.startsWith("._");
 
 /**
  * The entries of a drop. To be called in the event's own handler: afterwards the browser

@@ -11,7 +11,8 @@ export class Facts {
 
   /** The data set of an instance; an ApiError if it cannot be had, now or at all. */
   of(studyUid, seriesUid, sopInstanceUid) {
-    const promise = this.#known.get(sopInstanceUid) ?? getMetadata(studyUid, seriesUid, sopInstanceUid);
+    const promise =
+      this.#known.get(sopInstanceUid) ?? getMetadata(studyUid, seriesUid, sopInstanceUid);
     this.#known.delete(sopInstanceUid);
     this.#known.set(sopInstanceUid, promise);
     promise.catch(() => this.#known.delete(sopInstanceUid)); // the next wish asks again

@@ -19,7 +19,8 @@ export class Grid {
 
   /**
    * @param root - `.grid`.
-   * @param shared, on - as for StackView; also `on.dropped(view, seriesUid)`.
+   * @param shared, on - as for StackView; also
+   *   `on.dropped(seriesUid)` of a series that is for the active view.
    */
   constructor(root, shared, on) {
     this.#root = root;
@@ -125,7 +126,7 @@ export class Grid {
       event.preventDefault();
       mark(false);
       this.activate(view);
-      this.#on.dropped(view, event.dataTransfer.getData(SERIES_TYPE));
+      this.#on.dropped(event.dataTransfer.getData(SERIES_TYPE));
       view.focus();
     });
   }

@@ -29,7 +29,10 @@ export class MetadataPanel {
     this.#closed = closed;
     this.#search = find("input", root);
     this.#body = find("tbody", root);
-    this.#search.addEventListener("input", debounce(() => this.#list(), TYPING_MS));
+    this.#search.addEventListener(
+      "input",
+      debounce(() => this.#list(), TYPING_MS),
+    );
     find('[data-action="close"]', root).addEventListener("click", () => this.close());
     root.addEventListener("keydown", (event) => {
       if (event.key !== "Escape") return;

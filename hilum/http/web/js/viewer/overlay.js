@@ -7,7 +7,7 @@ import { hasWindow } from "./window-level.js";
 function fillCorner(viewport, name, lines, strong = false) {
   const corner = find(`[data-corner="${name}"]`, viewport);
   while (corner.children.length < lines.length) corner.append(document.createElement("span"));
-  [...corner.children].forEach((line, index) => setText(line, lines[index] ?? ""));
+  for (const [index, line] of [...corner.children].entries()) setText(line, lines[index] ?? "");
   corner.firstElementChild?.toggleAttribute("data-strong", strong);
 }
 
@@ -63,14 +63,15 @@ export function showFrame(viewport, stack, frame) {
   ]);
 }
 
-/** How it is shown: window, zoom, size. */
-export function showPicture(viewport, frame, window, scale) {
+/** How it is shown: size, zoom, window. */
+export function showPicture(viewport, frame, window, { scale, inverted }) {
   const { instance } = frame;
   const size = instance.columns && instance.rows ? `${instance.columns} × ${instance.rows}` : "";
   fillCorner(viewport, "picture", [
     size,
     `Zoom ${Math.round(scale * 100)} %`,
     hasWindow(instance) ? window.textFor(instance) : "Colour",
+    inverted ? "Inverted" : "",
   ]);
 }
 

@@ -52,12 +52,15 @@ export class ViewerPage {
       this.#view.focus();
     });
     this.#toolbar = new Toolbar(find(".tools", this.#heading), {
-      window: (window) => this.#act((view) => view.chooseWindow(window)),
-      layout: (name) => this.#act(() => this.#setLayout(name)),
-      invert: () => this.#act((view) => view.invert()),
-      reset: () => this.#act((view) => view.reset()),
-      fit: () => this.#act((view) => view.fit()),
-      actual: () => this.#act((view) => view.actualPixels()),
+      window: (window) => {
+        this.#view.chooseWindow(window);
+        this.#view.focus(); // or letters would search the menu
+      },
+      layout: (name) => this.#setLayout(name),
+      invert: () => this.#view.invert(),
+      reset: () => this.#view.reset(),
+      fit: () => this.#view.fit(),
+      actual: () => this.#view.actualPixels(),
       metadata: () => this.#toggleMetadata(),
       shortcuts,
     });
@@ -73,9 +76,10 @@ export class ViewerPage {
       changed: (view) => this.#show(view),
       rested: (view) => this.#rest(view),
       outdated: () => this.#poll.soon(),
-      dropped: (view, uid) => this.#openSeries(uid, 0),
+      dropped: (uid) => this.#openSeries(uid, 0),
     });
     this.#keys = this.#makeKeys(leave, shortcuts);
+    this.#keepKeysWithPicture();
     this.#show(this.#view);
   }
 
@@ -252,10 +256,14 @@ export class ViewerPage {
     this.#metadata.show(this.#studyUid, view);
   }
 
-  /** Do what a button says, and give the keys back to the picture. */
-  #act(action) {
-    action(this.#view);
-    this.#view.focus();
+  /** A button that was clicked gives the keys back to the picture; one tabbed to keeps them. */
+  #keepKeysWithPicture() {
+    for (const part of ["#series-list", "#viewer-heading .tools", "#transport"]) {
+      find(part).addEventListener("click", (event) => {
+        const button = event.target.closest("button");
+        if (button && button.dataset.action !== "metadata" && event.detail > 0) this.#view.focus();
+      });
+    }
   }
 
   #toggleMetadata() {

@@ -69,7 +69,7 @@ export class StackView {
     this.#loader = new FrameLoader({
       fetch: ({ url, frame }, signal) => fetchFrame(url, signal, frame.instance.sopInstanceUID),
       arrived: (request, picture) => this.#draw(request, picture),
-      failed: (request, error) => this.#fail(error),
+      failed: (_request, error) => this.#fail(error),
     });
     this.#cine = new Cine(() => this.#playNext());
     this.#canvas.addEventListener("focus", () => on.press(this));
@@ -280,6 +280,7 @@ export class StackView {
 
   invert() {
     this.#display.inverted = !this.#display.inverted;
+    this.#describe();
     this.#on.changed(this);
   }
 
@@ -424,7 +425,7 @@ export class StackView {
   #describePicture() {
     if (!this.#shown || !this.stack) return;
     const { instance } = this.#shown;
-    showPicture(this.#root, this.#shown, this.window, this.#display.scale);
+    showPicture(this.#root, this.#shown, this.window, this.#display);
     showEdges(this.#root, edgeLetters(instance.imageOrientationPatient, this.#told.directions));
   }
 

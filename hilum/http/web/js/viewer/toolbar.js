@@ -3,7 +3,6 @@ import { element, find, setText } from "../dom.js";
 import { choicesFor } from "./presets.js";
 import { hasWindow } from "./window-level.js";
 
-export const TOOLS = ["window", "zoom", "pan", "scroll"];
 /** The value of the menu's entry for a window set by hand. */
 const BY_HAND = "hand";
 

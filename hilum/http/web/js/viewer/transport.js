@@ -38,7 +38,9 @@ export class Transport {
   #showPlaying(playing, rate) {
     this.#root.toggleAttribute("data-playing", playing);
     this.#button.setAttribute("aria-label", playing ? "Pause" : "Play");
-    const title = playing ? `Pause (space), ${rounded(rate)} images a second` : "Play or pause (space)";
+    const title = playing
+      ? `Pause (space), ${rounded(rate)} images a second`
+      : "Play or pause (space)";
     if (this.#button.title !== title) this.#button.title = title;
   }
 
