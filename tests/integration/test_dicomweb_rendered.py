@@ -197,6 +197,11 @@ async def test_what_is_not_done_is_said(node: HttpNode) -> None:
     assert answer.status == 200
     assert answer.headers["Warning"].startswith("299 ")
     assert "annotation and iccprofile" in answer.headers["Warning"]
+    accept = {"Accept": 'multipart/related; type="image/jpeg"'}
+    several = f"{INSTANCE}/frames/1,1/rendered"
+    answer = await node.client.get(several, params={"annotation": "patient"}, headers=accept)
+    await answer.read()
+    assert "annotation" in answer.headers["Warning"]
     answer = await node.client.get(path, params={"iccprofile": "no"})
     assert "Warning" not in answer.headers
 

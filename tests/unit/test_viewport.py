@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
 
 from hilum.core.errors import Invalid
 from hilum.imaging.formats import MEDIA_TYPES, encode
@@ -119,3 +121,12 @@ def test_a_rendering_that_makes_no_sense_is_invalid(values: dict[str, Any]) -> N
 )
 def test_the_shape_of_pixels_is_the_headers(values: dict[str, Any], aspect: float) -> None:
     assert described(**values).pixel_aspect == pytest.approx(aspect)
+
+
+def test_the_shape_of_an_enhanced_images_pixels_is_in_its_shared_groups() -> None:
+    measures = Dataset()
+    measures.PixelSpacing = [0.3, 0.1]
+    group = Dataset()
+    group.PixelMeasuresSequence = Sequence([measures])
+    shared = described(SharedFunctionalGroupsSequence=Sequence([group]))
+    assert shared.pixel_aspect == pytest.approx(3)

@@ -6,7 +6,7 @@ made, one after the other, are sent in chunks.
 """
 
 import hashlib
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -76,8 +76,14 @@ async def send_parts_as_made(
     parts: AsyncIterator[Part],
     etag: str,
     status: int = 200,
+    headers: Mapping[str, str] | None = None,
 ) -> web.StreamResponse:
     """Answer with parts that are made one after the other, each when it is its turn.
+
+    Parameters
+    ----------
+    headers
+        More of them, such as warnings.
 
     Raises
     ------
@@ -89,6 +95,7 @@ async def send_parts_as_made(
         return _not_modified(etag)
     response = _response(etag, status)
     response.headers["Content-Type"] = _multipart_type(media_type, etag)
+    response.headers.update(headers or {})
     if request.method == "HEAD":
         return await _send(request, response, ())
     part = await anext(parts)  # if it cannot be had, there is still a status to say so

@@ -97,7 +97,8 @@ class Rendered:
             return await self.send(request, located[0], asked.ignored)
         etag = entity_tag(request.path, *(each.etag for each in located))
         async with aclosing(self._parts(request, located)) as parts:
-            return await send_parts_as_made(request, form.media_type, parts, etag)
+            headers = _warnings(asked.ignored)
+            return await send_parts_as_made(request, form.media_type, parts, etag, headers=headers)
 
     async def _thumbnail(self, request: web.Request) -> web.StreamResponse:
         frames = _frame_indices(request)
