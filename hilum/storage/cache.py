@@ -1,8 +1,8 @@
 """A cache on disk: what costs more to make again than to read, within so many bytes.
 
 Nothing here is needed for anything to be right. What is lost, damaged or not written for
-want of room is missed and made anew; the folder may be deleted at any time. Keys name
-content that never changes, so that nothing in it can be out of date.
+want of room is missed and made anew; the folder's contents may be deleted at any time. Keys
+name content that never changes, so that nothing in it can be out of date.
 
 All workers of a node share one folder, and what one has put there the others get:
 
@@ -51,7 +51,8 @@ class Cache:
     Parameters
     ----------
     folder
-        Is made when it is needed.
+        Is made here if it is missing, and not later: a disk that is unmounted under a node
+        must not be taken for an empty one.
     limit_bytes
         What the entries may take on disk, all together; 0: there is no cache.
     reserve_bytes
@@ -62,6 +63,9 @@ class Cache:
         self._folder = folder
         self._limit_bytes = limit_bytes
         self._reserve_bytes = reserve_bytes
+        if limit_bytes:
+            with suppress(OSError):
+                folder.mkdir(parents=True, exist_ok=True)
 
     def get(self, key: str) -> bytes | None:
         """Return what was put under `key`; None if it is not there, or not any more."""
@@ -95,7 +99,6 @@ class Cache:
         if size > self._limit_bytes * _LARGEST:
             return
         with suppress(OSError):
-            self._folder.mkdir(parents=True, exist_ok=True)
             if self._free_bytes() < self._reserve_bytes + size:
                 return
             if not self._put(key, value, size):

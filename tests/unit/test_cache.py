@@ -126,10 +126,19 @@ def test_losing_its_folder_or_its_count_harms_nobody(tmp_path: Path) -> None:
         assert on_disk(folder) <= 256 * KIB
     for path in sorted(folder.rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
-    folder.rmdir()
     assert robust.get(key(1)) is None
     robust.put(key(1), b"value")
     assert robust.get(key(1)) == b"value"
+
+
+def test_a_folder_that_is_gone_is_not_made_on_another_disk(tmp_path: Path) -> None:
+    gone = Cache(tmp_path / "mounted" / "cache", 1 << 20)
+    gone.put(key(1), b"value")
+    (tmp_path / "mounted").rename(tmp_path / "elsewhere")
+    gone.put(key(2), b"value")
+    gone.give_way()
+    assert gone.get(key(1)) is None
+    assert not (tmp_path / "mounted").exists()
 
 
 def test_a_disk_that_fails_is_an_empty_cache(tmp_path: Path) -> None:
