@@ -1,15 +1,17 @@
 """Rendered resources and thumbnails, read back by Pillow and held against the standard."""
 
+import asyncio
 import email
 import hashlib
 import io
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from email.policy import HTTP
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from dicomweb_client import DICOMwebClient
 from numpy.typing import NDArray
 from PIL import Image
 from pydicom.dataset import FileDataset
@@ -266,7 +268,11 @@ async def test_several_frames_come_as_parts_in_the_order_asked_for(node: HttpNod
     assert [part.get_content_type() for part in await parts(node, path, "*/*")] == [
         "image/jpeg"
     ] * 4
-    answer = await node.client.get(path, headers={"Accept": "image/png"})
+    # So they do to a client that names the media type of one picture alone.
+    answer = await node.client.get(path, headers={"Accept": "image/webp"})
+    assert answer.headers["Content-Type"].startswith('multipart/related; type="image/webp"')
+    await answer.read()
+    answer = await node.client.get(path, headers={"Accept": "text/html"})
     assert answer.status == 406
     answer = await node.client.get(f"{INSTANCE}/frames/1,13/rendered", headers={"Accept": accept})
     assert answer.status == 404
@@ -365,3 +371,23 @@ async def test_pixels_are_those_of_the_oracle(node: HttpNode) -> None:
         assert hashlib.sha256(shown.tobytes()).hexdigest() == row["sha256_gray8"], row
         checked += 1
     assert checked > 10
+
+
+async def test_dicomweb_client_gets_pictures(node: HttpNode) -> None:
+    await upload(node, moving(5))
+    client = DICOMwebClient(f"http://127.0.0.1:{node.port}/dicom-web")
+    place, png = (uid(1), uid(1, 1), uid(1, 1, 1)), {"media_types": ("image/png",)}
+    window = {"params": {"window": IDENTITY}}
+
+    async def shades(function: Callable[..., bytes], *arguments: Any, **options: Any) -> set[int]:
+        picture = await asyncio.to_thread(function, *arguments, **options)
+        return set(np.array(Image.open(io.BytesIO(picture))).flat)
+
+    assert await shades(client.retrieve_instance_rendered, *place, **png, **window) == {0}
+    frame = client.retrieve_instance_frames_rendered
+    assert await shades(frame, *place, [4], **png, **window) == {3}
+    assert await shades(client.retrieve_series_rendered, *place[:2], **png, **window) == {2}
+    # Without media types it takes what comes.
+    jpeg = await asyncio.to_thread(client.retrieve_instance_rendered, *place)
+    assert Image.open(io.BytesIO(jpeg)).format == "JPEG"
+    assert b"image/png" in await asyncio.to_thread(frame, *place, [1, 2], **png)

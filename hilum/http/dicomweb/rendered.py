@@ -81,7 +81,10 @@ class Rendered:
 
     async def _rendered(self, request: web.Request) -> web.StreamResponse:
         frames = _frame_indices(request)
-        form = _form(request, _SEVERAL if len(frames) > 1 else (*_SINGLE, *_SEVERAL))
+        if len(frames) > 1:
+            form = _form_of_several(request)
+        else:
+            form = _form(request, (*_SINGLE, *_SEVERAL))
         asked = parse_rendering_query(request.query, FORMATS[form.media_type])
         instances = await self._instances(request)
         _check(frames, instances[0])
@@ -218,6 +221,19 @@ def _form(request: web.Request, forms: Sequence[Form]) -> Form:
     if form is None:
         raise not_acceptable(forms)
     return form
+
+
+def _form_of_several(request: web.Request) -> Form:
+    """Return how to answer with several pictures.
+
+    In parts, even to a client that names but the media type of one: libraries do, and
+    there is no other way (RFC 9110 12.4.1).
+    """
+    accepts = accepted(request)
+    form = choose(accepts, _SEVERAL) or choose(accepts, _SINGLE)
+    if form is None:
+        raise not_acceptable(_SEVERAL)
+    return Form(form.media_type, multipart=True)
 
 
 def _frame_indices(request: web.Request) -> tuple[int, ...]:
