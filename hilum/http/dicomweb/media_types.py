@@ -8,6 +8,7 @@ any. What is offered is a list of `Form`, the node's favourite first.
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from aiohttp import web
@@ -81,6 +82,7 @@ class Range:
         return self.multipart is not None, -wildcards, self.transfer_syntax_uid not in {"", ANY}
 
 
+@lru_cache(maxsize=256)  # a viewer says the same with each of its thousand requests
 def parse_accept(text: str) -> tuple[Range, ...]:
     """Return the ranges of an Accept header, in its order; what is malformed is left out."""
     ranges = []
