@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from playwright.sync_api import Browser, Locator, Page, Route, expect
+from playwright.sync_api import Browser, Locator, Page, Request, Route, expect
 from pydicom import dcmread
 from pydicom.datadict import keyword_for_tag
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.uid import XRayAngiographicImageStorage
 
 from tests import dcmtk
-from tests.generated import ct, save, uid
+from tests.generated import ct, ct_files, save, uid
 from tests.nodes import RunningNode
 from tests.visits import (
     CANVAS,
@@ -69,6 +69,9 @@ def one_slice(series: str, number: int) -> FileDataset:
 
 def film() -> FileDataset:
     """Return a film whose recommended rate is not the one it was taken at."""
+    plane, shared = Dataset(), Dataset()
+    plane.ImageOrientationPatient = [0, 1, 0, 0, 0, -1]
+    shared.PlaneOrientationSequence = [plane]
     frames = np.stack([np.full(SHAPE, 8 * number, np.uint8) for number in range(FRAMES)])
     return ct(
         study="cine",
@@ -86,6 +89,7 @@ def film() -> FileDataset:
         WindowCenter=128,
         WindowWidth=256,
         PixelData=frames.tobytes(),
+        SharedFunctionalGroupsSequence=[shared],
     )
 
 
@@ -197,6 +201,27 @@ def test_a_viewport_takes_all_the_room_and_gives_it_back(visit: Visit, study: st
     expect_series(page, 1, "scout")
     page.keyboard.press("Escape")
     expect(page.locator("#study-table")).to_be_visible()
+
+
+def test_frames_nearby_are_fetched_beforehand_and_no_more(
+    visit: Visit, shared_node: RunningNode, tmp_path: Path
+) -> None:
+    dcmtk.storescu(shared_node.peer, *ct_files(tmp_path, 40, study="long", size=16))
+    asked: list[int] = []
+
+    def note(request: Request) -> None:
+        if found := re.search(r"/frames/(\d+)$", request.url):  # thumbnails have a size
+            asked.append(int(found[1]))
+
+    visit.page.on("request", note)
+    page = visit.open_study(uid("long"))
+    page.wait_for_load_state("networkidle")
+    assert sorted(asked) == list(range(11)), "the one in view and ten ahead"
+    asked.clear()
+    for last in (20, 30, 39):
+        with page.expect_response(re.compile(rf"/frames/{last}$")):
+            page.keyboard.press("PageDown")
+    assert sorted(asked) == list(range(11, 40)), "each once"
 
 
 # Windows ------------------------------------------------------------------------------
@@ -355,6 +380,7 @@ def test_a_film_shows_every_frame_in_order_and_in_time(visit: Visit, film_study:
     page = visit.open_study(film_study)
     rate = page.locator('#transport [data-field="rate"]')
     expect(rate).to_have_text(f"{FRAMES_PER_SECOND} / s")  # not the 25 of its Frame Time
+    assert page.locator(f"{VIEWPORT} .edge").all_inner_texts() == ["H", "P", "F", "A"]
     page.evaluate(
         """(selector) => {
           window.drawn = [];
@@ -384,7 +410,14 @@ def test_a_film_shows_every_frame_in_order_and_in_time(visit: Visit, film_study:
     def rate_of(shown: list[tuple[float, int]]) -> float:
         return (len(shown) - 1) / (shown[-1][0] - shown[0][0]) * 1000
 
-    played(FRAMES)  # the first round waits for what is not here yet
+    # A line that brings fewer frames than are due: the film waits for them, it skips none.
+    line = page.context.new_cdp_session(page)
+    line.send("Network.enable")
+    slow = {"offline": False, "latency": 800, "downloadThroughput": -1, "uploadThroughput": -1}
+    line.send("Network.emulateNetworkConditions", slow)
+    assert rate_of(played(FRAMES)) < 0.9 * FRAMES_PER_SECOND
+    line.detach()
+    played(FRAMES)
     assert rate_of(played(FRAMES + 5)) == pytest.approx(FRAMES_PER_SECOND, rel=0.15)
     page.keyboard.press(".")
     expect(rate).to_have_text("15 / s")

@@ -54,3 +54,13 @@ export const windowNamesOf = (dataSet) => valuesOf(dataSet, "00281055").map((nam
 
 /** Patient Orientation (0020,0020): towards where rows and columns run, as letters. */
 export const patientOrientationOf = (dataSet) => valuesOf(dataSet, "00200020");
+
+/**
+ * Image Orientation (Patient) that all frames of an enhanced image share (PS3.3 C.7.6.16.2.4),
+ * six numbers, or none.
+ */
+export function sharedOrientationOf(dataSet) {
+  const [groups = {}] = valuesOf(dataSet, "52009229");
+  const [plane = {}] = valuesOf(groups ?? {}, "00209116");
+  return valuesOf(plane ?? {}, "00200037").map(Number);
+}

@@ -4,7 +4,7 @@ import { showBlank } from "../blank.js";
 import { debounce, find, oncePerPaint } from "../dom.js";
 import { Cine, nextRate, USUAL_RATE } from "./cine.js";
 import { Display } from "./display.js";
-import { patientOrientationOf, rateOf, windowNamesOf } from "./facts.js";
+import { patientOrientationOf, rateOf, sharedOrientationOf, windowNamesOf } from "./facts.js";
 import { FrameLoader } from "./frame-loader.js";
 import { edgeLetters } from "./orientation.js";
 import { clearFrame, seriesTitle, showEdges, showFrame, showPicture } from "./overlay.js";
@@ -38,7 +38,7 @@ export class StackView {
   #direction = 1;
   /** The frame whose pixels are on the canvas. */
   #shown = null;
-  /** What the file in view says, once it is known: `{rate, windowNames, directions}`. */
+  /** What the file in view says, once it is known: `{rate, windowNames, directions, cosines}`. */
   #told = {};
   #rateChosen = false;
   #describe = oncePerPaint(() => this.#describePicture());
@@ -426,7 +426,9 @@ export class StackView {
     if (!this.#shown || !this.stack) return;
     const { instance } = this.#shown;
     showPicture(this.#root, this.#shown, this.window, this.#display);
-    showEdges(this.#root, edgeLetters(instance.imageOrientationPatient, this.#told.directions));
+    const { imageOrientationPatient: own } = instance;
+    const { cosines = [], directions } = this.#told;
+    showEdges(this.#root, edgeLetters(own.length ? own : cosines, directions));
   }
 
   /** Scrolling rests: there is time to learn more of the file, and to tell where one is. */
@@ -456,6 +458,7 @@ export class StackView {
     told.rate = rateOf(dataSet);
     told.windowNames = windowNamesOf(dataSet);
     told.directions = patientOrientationOf(dataSet);
+    told.cosines = sharedOrientationOf(dataSet);
     this.#takeFileRate();
     this.#describe();
   }
