@@ -17,6 +17,7 @@ from hilum.imaging.window import to_grey8
 _RED_CR: Final = (1402, 1000)
 _BLUE_CB: Final = (1772, 1000)
 _GREEN_CB_CR: Final = (-114 * 1772, -299 * 1402, 587 * 1000)
+_TILE_PIXELS: Final = 1 << 16
 
 
 def to_rgb8(
@@ -63,13 +64,22 @@ def _eight_bits(description: ImageDescription, pixels: NDArray[Any]) -> NDArray[
 
 def _rgb(ybr: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return YBR_FULL as RGB, rounded to nearest (PS3.3 C.7.6.3.1.2)."""
+    # What lies between takes five times as much as the picture: some rows at a time.
+    rgb = np.empty(ybr.shape, np.uint8)
+    rows = max(1, _TILE_PIXELS // ybr.shape[1])
+    for first in range(0, ybr.shape[0], rows):
+        rgb[first : first + rows] = _tile_rgb(ybr[first : first + rows])
+    return rgb
+
+
+def _tile_rgb(ybr: NDArray[np.uint8]) -> NDArray[np.int16]:
     red_of_cr, green_of_cb_cr, blue_of_cb = _chroma_tables()
     luminance, cb, cr = (ybr[..., channel] for channel in range(3))
     rgb = np.empty(ybr.shape, np.int16)
     np.add(luminance, red_of_cr[cr], out=rgb[..., 0])
     np.add(luminance, green_of_cb_cr[cb.astype(np.uint16) << 8 | cr], out=rgb[..., 1])
     np.add(luminance, blue_of_cb[cb], out=rgb[..., 2])
-    return np.clip(rgb, 0, 255, out=rgb).astype(np.uint8)
+    return np.clip(rgb, 0, 255, out=rgb)
 
 
 @lru_cache(maxsize=1)

@@ -11,8 +11,8 @@ from hilum.core.errors import NotDicom
 from hilum.imaging.encoding import IMPLICIT_HEADER, ITEM, UNDEFINED
 from hilum.imaging.reader import Reader
 
-#: Two hours of colour video at 60 Hz, or the largest slide, stay below.
-FRAGMENT_LIMIT: Final = 1 << 22
+#: Four hours of video at 60 Hz, or the largest slide, stay below.
+FRAGMENT_LIMIT: Final = 1 << 20
 
 # What a code stream begins with: SOI of JPEG and JPEG-LS, SOC and SIZ of JPEG 2000.
 _START_MARKERS: Final = (b"\xff\xd8\xff", b"\xff\x4f\xff\x51")

@@ -92,7 +92,11 @@ def truncate_fragment(random: Random, data: bytearray) -> None:
 
 def resize_both(random: Random, data: bytearray) -> None:
     """Let data set and code streams claim the same other size: a bomb that agrees with itself."""
-    rows, columns = random.choice(_EXTENTS), random.choice(_EXTENTS)
+    claim_size(data, random.choice(_EXTENTS), random.choice(_EXTENTS))
+
+
+def claim_size(data: bytearray, rows: int, columns: int) -> None:
+    """Let data set and code streams claim this size."""
     for place in places(data):
         if place.tag in {_ROWS, _COLUMNS}:
             put(data, place.value, rows if place.tag == _ROWS else columns, 2, place.order)
@@ -144,7 +148,8 @@ def change_siz(random: Random, data: bytearray) -> None:
                 width = 2 if field == 40 else 4
                 put(data, begin + field, _J2K_FIELDS[field](random), width, ">")
             else:
-                data[begin + field] = random.choice((0, 1, 2, 7, 15, 37, 38, 127, 128, 255))
+                number = random.choice((0, 1, 2, 7, 15, 37, 38, 127, 128, 255))
+                put(data, begin + field, number, 1, ">")
             return
 
 

@@ -215,8 +215,12 @@ def _all(descriptor: int) -> bytes:
 
 
 def _finding(number: int, kind: str, error: BaseException) -> Finding:
+    # Where memory was short, to tell of it takes some more.
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, limits[1]))
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if frame.filename.startswith(_PACKAGE)] or frames
     place = f"{Path(own[-1].filename).name}:{own[-1].name}"
     details = "".join(traceback.format_exception(error, limit=-12))[-6000:]
+    resource.setrlimit(resource.RLIMIT_AS, limits)
     return Finding(number, kind, place, details)
