@@ -1,7 +1,7 @@
 """``GET /api/dicom/studies/{study_uid}/frames/{index}``: one frame as a PNG."""
 
 from functools import lru_cache
-from typing import Final
+from typing import Final, cast, get_args
 from urllib.parse import parse_qsl
 
 from aiohttp import web
@@ -12,9 +12,14 @@ from hilum.core.identifiers import parse_uid
 from hilum.http.parameters import boolean, number, single, whole
 from hilum.http.ranges import has, not_modified, whole_or_part
 from hilum.imaging.formats import MEDIA_TYPES
-from hilum.imaging.rendering import Rendering
+from hilum.imaging.grey import Function
+from hilum.imaging.rendering import Rendering, Unfulfillable
 from hilum.services.pictures import Located, Pictures
 
+_PARAMETERS: Final = (
+    *("center", "width", "function", "windowIndex"),
+    *("invert", "size", "overlays", "values"),
+)
 _SIZES: Final = (16, 8192)
 _LAST_INDEX: Final = 2**31 - 1
 # What a frame's address shows changes when an instance of the study arrives or is
@@ -59,6 +64,8 @@ class Frames:
         )
         try:
             return await self._pictures.draw(located)
+        except Unfulfillable:
+            raise  # another frame may have that window
         except Corrupt as error:
             # Kept as it was sent; it is the sender's pixels that are damaged.
             raise Undecodable(f"{where}: {error}") from error
@@ -83,20 +90,30 @@ def parse_rendering(query: MultiMapping[str]) -> Rendering:
     Invalid
         One of them is out of range, or half a window is given.
     """
-    given = single(query, ("center", "width", "invert", "size", "overlays", "values"))
+    given = single(query, _PARAMETERS)
     if ("center" in given) != ("width" in given):
         raise Invalid("center and width go together")
     width = number("width", given["width"]) if "width" in given else None
+    function = _function(given["function"]) if "function" in given else None
     # PS3.3 C.11.2.1.2: below 1 the linear function, which most images use, has no meaning.
-    if width is not None and width < 1:
+    if width is not None and width < 1 and function in {None, "LINEAR"}:
         raise Invalid("width must be 1 or more")
     if given.get("values", "stored") != "stored":
         raise Invalid("the values to be had are stored ones")
     return Rendering(
         center=number("center", given["center"]) if "center" in given else None,
         width=width,
+        function=function,
+        window_index=whole("windowIndex", given.get("windowIndex", "0"), 0, _LAST_INDEX),
         invert=boolean("invert", given.get("invert", "false")),
         size=whole("size", given["size"], *_SIZES) if "size" in given else None,
         overlays=boolean("overlays", given.get("overlays", "false")),
         values="stored" if "values" in given else None,
     )
+
+
+def _function(text: str) -> Function:
+    for function in get_args(Function):
+        if function == text:
+            return cast("Function", function)
+    raise Invalid(f"function must be one of {', '.join(get_args(Function))}")

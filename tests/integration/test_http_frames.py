@@ -64,6 +64,19 @@ async def test_a_frame_is_windowed_as_the_file_or_the_client_says(node: HttpNode
     assert (await picture(node, f"{FRAMES}/0", size="32")).shape == (32, 32)
 
 
+async def test_a_client_chooses_among_the_files_windows_and_functions(node: HttpNode) -> None:
+    data_set = ct(WindowCenter=[40, 300], WindowWidth=[400, 1500])
+    await upload(node, data_set)
+    path = f"{FRAMES}/0"
+    assert np.array_equal(await picture(node, path, windowIndex="1"), linear(data_set, 300, 1500))
+    answer = await node.client.get(path, params={"windowIndex": "2"})
+    assert (answer.status, (await answer.json())["error"]["code"]) == (400, "invalid-rendering")
+    x = data_set.pixel_array - 1024.0
+    sigmoid = np.floor(255 / (1 + np.exp(-4 * (x - 40) / 400)) + 0.5)
+    assert np.array_equal(await picture(node, path, function="SIGMOID"), sigmoid)
+    assert (await node.client.get(path, params={"function": "CUBIC"})).status == 400
+
+
 async def test_stored_values_come_in_16_bits(node: HttpNode) -> None:
     data_set = ct()
     await upload(node, data_set)

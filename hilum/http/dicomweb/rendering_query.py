@@ -16,8 +16,9 @@ _FUNCTIONS: Final[dict[str, Function]] = {
     "sigmoid": "SIGMOID",
 }
 #: Parameters that are not the standard's.
-_OWN: Final = ("overlays", "presentation")
+_OWN: Final = ("overlays", "presentation", "windowindex")
 _SHAPES: Final[dict[str, Shape]] = {"identity": "IDENTITY", "inverse": "INVERSE"}
+_LAST_WINDOW: Final = 255
 _ANNOTATIONS: Final = frozenset({"patient", "technique"})
 _PROFILES: Final = frozenset({"no", "yes", "srgb", "adobergb", "rommrgb", "displayp3"})
 
@@ -62,6 +63,7 @@ def parse_rendering_query(
         center=center,
         width=width,
         function=function,
+        window_index=whole("windowindex", given.get("windowindex", "0"), 0, _LAST_WINDOW),
         viewport=parse_viewport(given["viewport"]) if "viewport" in given else default,
         overlays=boolean("overlays", given.get("overlays", "false")),
         presentation=_shape(given["presentation"]) if "presentation" in given else None,
