@@ -22,7 +22,7 @@ from hilum.services.deletion import Deletion
 from hilum.services.ingest import Ingest
 from hilum.services.metadata import Metadata
 from hilum.services.pictures import Pictures
-from hilum.services.promotion import Promotion
+from hilum.services.promotion import ConflictPolicy, Promotion
 from hilum.services.retrieve import Retrieve
 from hilum.services.search import Search
 from hilum.storage.cache import Cache
@@ -72,19 +72,21 @@ async def http_node(
     reserve_bytes: int = 0,
     keepalive_seconds: float = 75,
     allow_delete: bool = False,
+    policy: ConflictPolicy = "replace",
     workers: DecodeWorkers | None = None,
 ) -> AsyncIterator[HttpNode]:
     spool = Spool(data_dir / "spool", reserve_bytes)
     store = LocalStore(data_dir / "objects")
     quarantine = Quarantine(data_dir / "quarantine")
     catalogue = Catalogue(database)
-    promotion = Promotion(store, quarantine, Writer(database))
+    promotion = Promotion(store, quarantine, Writer(database), policy)
     promoting = asyncio.create_task(promotion.run())
     crossing = Crossing(asyncio.get_running_loop())
     ingest = Ingest(spool, quarantine, promotion, crossing)
     workers = workers or DecodeWorkers()
     cache = Cache(data_dir / "cache", 64 << 20)
     pictures = Pictures(catalogue, store, workers, cache)
+    deletion = Deletion(Remover(database), store, crossing, cache)
     services = Services(
         ingest=ingest,
         search=Search(catalogue),
@@ -92,7 +94,7 @@ async def http_node(
         pictures=pictures,
         metadata=Metadata(catalogue, store, cache),
         bulk_data=BulkData(catalogue, store),
-        deletion=Deletion(Remover(database), store, crossing) if allow_delete else None,
+        deletion=deletion if allow_delete else None,
         probes={"db": database.ping, "storage": _in_thread(spool.check)},
         about={"aet": "TEST", "version": "0"},
     )

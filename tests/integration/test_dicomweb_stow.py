@@ -341,6 +341,19 @@ def test_reasons_are_those_of_the_standard() -> None:
     assert set(REASONS.values()) <= {0xA700, 0xA900, 0xC000, 0x0110, 0x0122}
 
 
+async def test_another_version_is_refused_by_name_where_the_first_one_is_to_stay(
+    database: Database, tmp_path: Path
+) -> None:
+    async with http_node(database, tmp_path, policy="reject") as node:
+        first, second = encoded(ct(1)), encoded(ct(1, ImageComments="other"))
+        assert (await store(node, related(part(first))))[0] == 200
+        status, answer = await store(node, related(part(second), part(encoded(ct(2)))))
+        assert (status, uids(answer)) == (202, [uid(1, 1, 2)])
+        (failed,) = answer.FailedSOPSequence
+        assert (failed.ReferencedSOPInstanceUID, failed.FailureReason) == (uid(1, 1, 1), 0x0110)
+        assert [path.read_bytes() for path in node.quarantined] == [second]
+
+
 async def test_the_same_instance_by_two_doors_is_one(node: HttpNode) -> None:
     content = encoded(ct())
     await node.upload(("a", content))

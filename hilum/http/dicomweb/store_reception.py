@@ -224,7 +224,7 @@ class _Scratch:
             Bulk data could not be written.
         """
         if self._fault is not None:
-            raise self._fault
+            raise type(self._fault)(str(self._fault))  # for each that asks one of its own
         return self._bulk.get("".join(uri.split()))
 
     def close(self) -> None:
