@@ -509,6 +509,8 @@ def test_a_node_that_is_away_leaves_the_picture_and_says_so(visit: Visit, study:
     expect(blank).to_contain_text("This image did not arrive")
     notice = page.locator("#viewer-notice")
     expect(notice).to_contain_text("What is on the screen stays")
+    expect(notice).to_be_in_viewport(ratio=1)
+    expect(page.locator(f'{VIEWPORT} [data-corner="patient"]')).to_contain_text("TEST-viewer")
     expect_series(page, 2, "soft")
     page.unroute("**/api/**")  # it comes back by itself
     expect(blank).to_be_hidden()
