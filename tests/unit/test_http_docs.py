@@ -46,6 +46,23 @@ def test_every_route_is_documented() -> None:
             assert f"`{method} {path}`" in PAGE
 
 
+def test_the_conformance_statement_has_every_resource_of_dicomweb() -> None:
+    statement = (REPOSITORY / "docs" / "conformance.md").read_text()
+    section = statement.split("\n## 8 ")[1].split("\n## ")[0]
+    instance = "/studies/{study_uid}/series/{series_uid}/instances/{instance_uid}"
+    rows = re.findall(r"^\| [^|]+ \| ([A-Z, ]+) \| `([^`]+)` \|", section, re.MULTILINE)
+    stated = {
+        (method, path.replace("{instance}", instance).rstrip("/"))
+        for methods, path in rows
+        for method in methods.split(", ")
+    }
+    assert stated == {
+        (method, path.removeprefix("/dicom-web").rstrip("/"))
+        for method, path in routes()
+        if path.startswith("/dicom-web") and method != "HEAD"
+    }
+
+
 def test_every_code_is_documented_with_its_status() -> None:
     lines = re.findall(r"^\| (\d{3}) \| (`[^|]*`) \|", PAGE, re.MULTILINE)
     documented = {
