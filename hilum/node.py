@@ -175,7 +175,7 @@ async def open_core(settings: Settings, changes: Changes | None = None) -> Async
             log.info("spool replayed", instances=replayed, complete=complete)
         adopting = asyncio.create_task(_keep_adopting(spools, spool, ingest))
         await stack.enter_async_context(background(adopting))
-        deletion = Deletion(Remover(database), store, crossing)
+        deletion = Deletion(Remover(database), store, crossing, cache)
         resuming = asyncio.create_task(keep_resuming(deletion))
         await stack.enter_async_context(background(resuming))
 

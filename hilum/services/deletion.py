@@ -22,6 +22,7 @@ import structlog
 from hilum.core.errors import NotFound, Temporary
 from hilum.index.remover import Removal, Remover
 from hilum.services.crossing import Crossing
+from hilum.storage.cache import Cache
 from hilum.storage.store import Store
 
 log = structlog.get_logger(__name__)
@@ -35,10 +36,13 @@ _INTERRUPTED_SECONDS: Final = 60.0
 class Deletion:
     """Deletes studies, series and instances, all versions of each. Lives on the loop."""
 
-    def __init__(self, remover: Remover, store: Store, crossing: Crossing) -> None:
+    def __init__(
+        self, remover: Remover, store: Store, crossing: Crossing, cache: Cache | None = None
+    ) -> None:
         self._remover = remover
         self._store = store
         self._crossing = crossing
+        self._cache = cache
 
     async def delete(
         self,
@@ -102,6 +106,9 @@ class Deletion:
             return self._crossing.call(self._remover.wanted(removal))
 
         await asyncio.to_thread(self._store.discard, removal.digests, wanted)
+        if self._cache is not None:
+            # Pictures and metadata of them. All that is in it can be made again.
+            await asyncio.to_thread(self._cache.clear)
         await self._remover.finish(removal)
 
 

@@ -109,8 +109,12 @@ class Cache:
         """Remove everything if the disk has less than twice the reserve left."""
         with suppress(OSError):
             if self._free_bytes() < 2 * self._reserve_bytes and self._used():
-                with self._locked(fcntl.LOCK_EX):
-                    self._remove_down_to(0)
+                self.clear()
+
+    def clear(self) -> None:
+        """Remove everything, as what is deleted must not stay here."""
+        with suppress(OSError), self._locked(fcntl.LOCK_EX):
+            self._remove_down_to(0)
 
     def _put(self, key: str, value: bytes, size: int) -> bool:
         """Write an entry, or leave it where somebody removes; return False if it has no room."""

@@ -13,6 +13,7 @@ from hilum.imaging.workers import DecodeWorkers
 from hilum.index.database import Database
 from tests.generated import ct, uid
 from tests.integration.http_node import HttpNode, http_node
+from tests.nodes import wait_until
 
 PICTURE = f"/api/dicom/studies/{uid(1)}/frames/0"
 
@@ -138,3 +139,18 @@ async def test_ranges_that_are_none_and_conditions(database: Database, tmp_path:
         head = await node.client.head(PICTURE, headers={"Range": "bytes=0-3"})
         assert (head.status, head.content_length) == (200, len(whole[1]))
         assert head.headers["Accept-Ranges"] == "bytes"
+
+
+async def test_nothing_of_what_is_deleted_is_left_on_disk(
+    database: Database, tmp_path: Path
+) -> None:
+    async with http_node(database, tmp_path, allow_delete=True) as node:
+        await node.upload(("a", compressed()))
+        made = await got(node)
+        cache = tmp_path / "cache"
+        await asyncio.to_thread(wait_until, lambda: list(cache.glob("*/*")))
+        assert (await node.client.delete(f"/dicom-web/studies/{uid(1)}")).status == 204
+        assert not list(cache.glob("*/*"))
+        assert (await got(node))[0] == 404
+        await node.upload(("a", compressed()))
+        assert await got(node) == made
