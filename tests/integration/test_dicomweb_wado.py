@@ -166,6 +166,36 @@ async def test_dicomweb_client_retrieves_whatever_it_can(node: HttpNode) -> None
     assert frame == stored[0].PixelData
 
 
+async def test_dicomweb_client_gets_the_media_types_it_names(node: HttpNode) -> None:
+    path = pydicom_file("SC_rgb_rle_2frame.dcm")
+    await store(node, path.read_bytes())
+    data_set = pydicom.dcmread(path)
+    client, uids = dicomweb(node), identifiers(data_set)
+    raw, packed = native_frames(path), list(generate_frames(data_set.PixelData, number_of_frames=2))
+    for media_types, expected in (
+        (None, packed),
+        (("application/octet-stream",), raw),
+        ((("application/octet-stream", EXPLICIT),), raw),
+        (("image/dicom-rle",), packed),
+        ((("image/x-dicom-rle", RLELossless),), packed),
+        ((("*/*", "*"),), packed),
+    ):
+        ask = {"frame_numbers": [1, 2], "media_types": media_types}
+        assert await called(client.retrieve_instance_frames, *uids, **ask) == expected
+        frames = await called(lambda ask=ask: list(client.iter_instance_frames(*uids, **ask)))
+        assert frames == expected
+    for syntax in ("*", RLELossless, EXPLICIT, JPEG2000Lossless):
+        media_types = (("application/dicom", syntax),)
+        found = [
+            await called(client.retrieve_instance, *uids, media_types=media_types),
+            *await called(client.retrieve_series, *uids[:2], media_types=media_types),
+            *await called(client.retrieve_study, uids[0], media_types=media_types),
+        ]
+        expected_syntax = RLELossless if syntax == "*" else syntax
+        assert {each.file_meta.TransferSyntaxUID for each in found} == {expected_syntax}
+        assert all(np.array_equal(each.pixel_array, data_set.pixel_array) for each in found)
+
+
 async def test_dicomtrolley_downloads_studies_series_and_instances(node: HttpNode) -> None:
     stored = [ct(number, series=series) for series in (1, 2) for number in (1, 2)]
     await store(node, *map(encoded, stored))
