@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from hilum.core.errors import Invalid
 from hilum.imaging.colour import to_rgb8
 from hilum.imaging.description import ImageDescription
-from hilum.imaging.grey import GreyTransform, Rescale, Voi, Window
+from hilum.imaging.grey import Function, GreyTransform, Rescale, Voi, Window
 from hilum.imaging.overlays import Overlay, burnt_in
 from hilum.imaging.rendering import Rendering, Shape, Unfulfillable
 from hilum.imaging.viewport import fitted, reduced
@@ -99,10 +99,21 @@ def _voi(
         )
     if choices:
         chosen = choices[rendering.window_index]
-        if rendering.function is not None and isinstance(chosen, Window):
-            return replace(chosen, function=rendering.function)
+        if isinstance(chosen, Window):
+            return replace(chosen, function=rendering.function or _function(chosen, pixels))
         return chosen
     return _full_range(description, pixels, transform)
+
+
+def _function(window: Window, pixels: NDArray[Any]) -> Function:
+    """Return how a file's own window is meant.
+
+    LINEAR counts integers: of width 1 it is a threshold (PS3.3 C.11.2.1.2.1). Nobody means
+    that for floating-point values from 0 to 1, yet parametric maps come with it.
+    """
+    if pixels.dtype.kind == "f" and window.function == "LINEAR" and window.width <= 1:
+        return "LINEAR_EXACT"
+    return window.function
 
 
 def _full_range(

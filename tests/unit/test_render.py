@@ -121,6 +121,14 @@ def test_8_bit_pixels_without_a_window_are_shown_as_they_are() -> None:
     np.testing.assert_array_equal(render(description, pixels, 0, Rendering()), pixels)
 
 
+def test_a_window_of_width_1_over_fractions_is_no_threshold() -> None:
+    description = grey(transforms=(GreyTransform(windows=(Window(0.5, 1.0),)),))
+    fractions = np.array([[0.0, 0.25, 1.0]], np.float32)
+    assert render(description, fractions, 0, Rendering()).tolist() == [[0, 64, 255]]
+    whole = np.array([[0, 1, 2]], np.int16)
+    assert render(description, whole, 0, Rendering()).tolist() == [[0, 255, 255]]
+
+
 def test_inversion_is_monochrome1s_and_undoes_it() -> None:
     window = {"center": 150.0, "width": 301.0}
     upright = render(grey(), PIXELS, 0, Rendering(**window))
