@@ -5,16 +5,21 @@ here. Where all of them are known the answer says its length; parts that are sti
 made, one after the other, are sent in chunks.
 """
 
+import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from aiohttp import ETag, web
 
 from hilum.http.dicomweb.media_types import MULTIPART
 from hilum.http.dicomweb.sending import Piece, part_of, sending, size_of
 
+T = TypeVar("T")
+
+#: So many things are looked through in less time than it takes to get a thread to do it.
+_FEW: Final = 20
 # What is at an address changes when another version is stored or more of a study arrives;
 # to ask costs a round trip. `private`: it is a patient's.
 _CACHING: Final = "private, no-cache"
@@ -34,6 +39,14 @@ class Part:
     def size(self) -> int:
         """Bytes of the body."""
         return sum(map(size_of, self.pieces))
+
+
+async def considered(count: int, function: Callable[..., T], *arguments: Any) -> T:
+    """Return what a pure function makes of `count` things: of many, in a thread.
+
+    A study of ten thousand instances must not keep everybody else waiting.
+    """
+    return function(*arguments) if count <= _FEW else await asyncio.to_thread(function, *arguments)
 
 
 def entity_tag(*parts: object) -> str:
@@ -63,10 +76,8 @@ async def send_parts(
         return _not_modified(etag)
     response = _response(etag, status)
     response.headers["Content-Type"] = _multipart_type(media_type, etag)
-    heads = [_head(part, etag, first=not index) for index, part in enumerate(parts)]
-    end = _end(etag)
-    response.content_length = sum(map(len, heads)) + sum(p.size for p in parts) + len(end)
-    pieces = _joined(heads, parts, end)
+    pieces = await considered(len(parts), _laid_out, parts, etag)
+    response.content_length = sum(map(size_of, pieces))
     return await _send(request, response, pieces)
 
 
@@ -209,11 +220,12 @@ def _end(boundary: str) -> bytes:
     return f"\r\n--{boundary}--\r\n".encode()
 
 
-def _joined(heads: Sequence[bytes], parts: Sequence[Part], end: bytes) -> Iterator[Piece]:
-    for head, part in zip(heads, parts, strict=True):
-        yield head
-        yield from part.pieces
-    yield end
+def _laid_out(parts: Sequence[Part], boundary: str) -> list[Piece]:
+    pieces: list[Piece] = []
+    for part in parts:
+        pieces.append(_head(part, boundary, first=not pieces))
+        pieces += part.pieces
+    return [*pieces, _end(boundary)]
 
 
 def _chunk(pieces: Sequence[Piece], *, chunked: bool) -> Iterator[Piece]:

@@ -32,8 +32,23 @@ from hilum.http.dicomweb.instances import (
     stored_part,
     url_of,
 )
-from hilum.http.dicomweb.media_types import DICOM, Form, accepted, choose, not_acceptable
-from hilum.http.dicomweb.related import entity_tag, send_parts, send_parts_as_made, send_single
+from hilum.http.dicomweb.media_types import (
+    DICOM,
+    Form,
+    Range,
+    accepted,
+    choose,
+    not_acceptable,
+)
+from hilum.http.dicomweb.related import (
+    Part,
+    considered,
+    entity_tag,
+    is_known,
+    send_parts,
+    send_parts_as_made,
+    send_single,
+)
 from hilum.http.dicomweb.urls import SERVICE_PATH, service_url
 from hilum.index.stored import StoredInstance
 from hilum.services.retrieve import Retrieve
@@ -83,30 +98,35 @@ class Wado:
         ]
 
     async def _instances(self, request: web.Request) -> web.StreamResponse:
-        accepts = accepted(request)
         instances = await resource(self._retrieve, request)
-        choices = list(choose_forms(accepts, instances))
+        base = service_url(request)
+        choices, etag = await considered(
+            len(instances), _choices_of, accepted(request), instances, base
+        )
         if not choices:
             raise not_acceptable(forms(instances[0].transfer_syntax_uid, single=False))
-        await asyncio.to_thread(self._retrieve.check, (choice.instance for choice in choices))
-        base = service_url(request)
-        etag = entity_tag(base, [(each.instance.blob.digest, each.form) for each in choices])
-        if not choices[0].form.multipart:
-            return await self._single(request, choices[0], base, etag)
+        if not is_known(request, etag):
+            chosen = (choice.instance for choice in choices)
+            await asyncio.to_thread(self._retrieve.check, chosen)
         # Some of a study may not be there in what was asked for (PS3.18 Table 10.4.3-1).
         status = 200 if len(choices) == len(instances) else 206
         try:
+            if not choices[0].form.multipart:
+                return await self._single(request, choices[0], base, etag)
             if all(choice.as_stored for choice in choices):
-                parts = [
-                    stored_part(self._retrieve, each.instance, url_of(each.instance, base))
-                    for each in choices
-                ]
+                parts = await considered(len(choices), self._stored_parts, choices, base)
                 return await send_parts(request, DICOM, parts, etag, status)
             async with aclosing(rewritten_parts(self._retrieve, choices, base)) as made:
                 return await send_parts_as_made(request, DICOM, made, etag, status)
         except HilumError as error:
             _tell(request, error)
             raise
+
+    def _stored_parts(self, choices: Sequence[Choice], base: str) -> list[Part]:
+        return [
+            stored_part(self._retrieve, each.instance, url_of(each.instance, base))
+            for each in choices
+        ]
 
     async def _single(
         self, request: web.Request, choice: Choice, base: str, etag: str
@@ -157,6 +177,14 @@ class Wado:
         if form.multipart:
             return await send_parts(request, form.media_type, parts, etag)
         return await send_single(request, parts[0], etag)
+
+
+def _choices_of(
+    accepts: Sequence[Sequence[Range]], instances: Sequence[StoredInstance], base: str
+) -> tuple[list[Choice], str]:
+    """Return the instances that can be had, each in its form, and the validator of them all."""
+    choices = list(choose_forms(accepts, instances))
+    return choices, entity_tag(base, [(each.instance.blob.digest, each.form) for each in choices])
 
 
 def _tell(request: web.Request, error: HilumError) -> None:
