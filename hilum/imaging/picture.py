@@ -21,7 +21,7 @@ _DESCRIPTIONS: Final = 256
 _OVERLAYS: Final = 4
 
 #: A header is some kilobytes; what claims more in front of its pixels is no image.
-_HEAD_LIMIT_BYTES: Final = 256 << 20
+_HEAD_LIMIT_BYTES: Final = 64 << 20
 
 
 def is_native(transfer_syntax_uid: str) -> bool:

@@ -21,7 +21,7 @@ from hilum.imaging.scan import PIXEL_DATA_TAGS
 
 _LAYOUTS: Final = 1024
 #: A header is some kilobytes; what claims more in front of its pixels is no image.
-_HEAD_LIMIT_BYTES: Final = 256 << 20
+_HEAD_LIMIT_BYTES: Final = 64 << 20
 _ROWS, _COLUMNS, _SAMPLES, _ALLOCATED, _PHOTOMETRIC = map(
     tag_of,
     ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "PhotometricInterpretation"),
