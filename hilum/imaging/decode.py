@@ -71,6 +71,8 @@ DECODABLE: Final = (
     | JPEG_XL
 )
 
+#: Bytes that an RLE segment may stand for beyond twice its pixels.
+_RLE_PADDING: Final = 1024
 #: Two halve the wait for a picture; more only help where processors stand idle.
 _J2K_THREADS: Final = 2
 
@@ -243,11 +245,11 @@ def _rle(description: ImageDescription, frame: bytes) -> Samples:
     if description.bits_allocated == 1:
         packed = (pixels * samples + 7) // 8
         (segment,) = rle_segments(frame, 1, packed)
-        return _unpacked(description, bytes(imagecodecs.packbits_decode(segment)))
+        return _unpacked(description, _unpack(segment, packed))
     width = description.dtype.itemsize
     planes = np.empty((pixels, samples, width), np.uint8)
     for index, segment in enumerate(rle_segments(frame, samples * width, pixels)):
-        plane = imagecodecs.packbits_decode(segment)
+        plane = _unpack(segment, pixels)
         if len(plane) < pixels:
             raise Corrupt(f"an RLE segment ends {pixels - len(plane)} pixels early")
         sample, byte = divmod(index, width)
@@ -255,6 +257,12 @@ def _rle(description: ImageDescription, frame: bytes) -> Samples:
     little = planes.reshape(-1).view(description.dtype.newbyteorder("<"))
     decoded = little.astype(description.dtype, copy=False).reshape(description.shape)
     return _significant(description, decoded)
+
+
+def _unpack(segment: bytes, size: int) -> bytes:
+    """Return what a segment stands for: more than `size` may be padding, much more is a bomb."""
+    plane: bytes = imagecodecs.packbits_decode(segment, out=2 * size + _RLE_PADDING)
+    return plane
 
 
 def _jpeg(description: ImageDescription, frame: bytes) -> Samples:

@@ -396,6 +396,17 @@ def test_an_rle_segment_cannot_stand_for_more_than_64_times_its_bytes() -> None:
         decode_frame(byte_image(1000, 1000), frame, RLE)
 
 
+def test_an_rle_segment_is_not_unpacked_beyond_its_size() -> None:
+    frame = struct.pack("<16I", 1, 64, *[0] * 14) + bytes([0x81, 7]) * (1 << 20)
+    tracemalloc.start()
+    try:
+        with pytest.raises(Corrupt):
+            decode_frame(byte_image(16, 16), frame, RLE)
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
+
+
 @pytest.mark.parametrize(
     "description", [image(), byte_image(), image(bits_allocated=1, bits_stored=1), colour_image()]
 )
