@@ -6,6 +6,8 @@ export const USUAL_RATE = 15;
 const STEPS = [1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 60];
 /** A screen's beats wander: a frame due this soon is shown with the present one. */
 const TOLERANCE_MS = 4;
+/** A film that was held up makes good this much, so that a hitch does not slow it down. */
+const CATCH_UP_MS = 100;
 
 /** The rate next to `rate`, upwards or downwards. */
 export function nextRate(rate, step) {
@@ -54,9 +56,9 @@ export class Cine {
     this.#request = requestAnimationFrame((now) => {
       this.#schedule();
       if (now < this.#due - TOLERANCE_MS || !this.#advance()) return;
-      // Keep the beat; after a wait start a new one rather than hurry.
+      // Keep the beat; after a longer wait start a new one rather than hurry.
       const frameTime = 1000 / this.#rate;
-      this.#due = Math.max(this.#due, now - frameTime) + frameTime;
+      this.#due = Math.max(this.#due, now - Math.max(frameTime, CATCH_UP_MS)) + frameTime;
     });
   }
 }
