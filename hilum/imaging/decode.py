@@ -261,8 +261,7 @@ def _rle(description: ImageDescription, frame: bytes) -> Samples:
 
 def _unpack(segment: bytes, size: int) -> bytes:
     """Return what a segment stands for: more than `size` may be padding, much more is a bomb."""
-    plane: bytes = imagecodecs.packbits_decode(segment, out=2 * size + _RLE_PADDING)
-    return plane
+    return bytes(imagecodecs.packbits_decode(segment, out=2 * size + _RLE_PADDING))
 
 
 def _jpeg(description: ImageDescription, frame: bytes) -> Samples:
