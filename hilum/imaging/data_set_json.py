@@ -165,7 +165,7 @@ class _Text:
             Where the pixel data ends, if there is any.
         """
         reader, explicit, members = self._reader, self._explicit, self._members
-        creators = self._creators
+        creators, pixel_data = self._creators, self._pixel_data
         window = Window(reader, start)
         buffer, end, position, last = window.buffer, window.end, 0, 0
         while True:
@@ -201,8 +201,11 @@ class _Text:
             if tag <= last:
                 raise Unusual("tags out of order")
             last = tag
-            pixel_data = self._pixel_data
-            if tag in PIXEL_DATA_TAGS and (pixel_data is None or pixel_data.tag == tag):
+            if (
+                group == 0x7FE0
+                and tag in PIXEL_DATA_TAGS
+                and (pixel_data is None or pixel_data.tag == tag)
+            ):
                 members.append(_bulk(tag, vr, f"{tag:08X}") if length else _empty(tag, vr))
                 if pixel_data is None:
                     return None
@@ -230,7 +233,7 @@ class _Text:
                     members.append(self._sequence(tag, window.base + value, length, inner))
             elif number == 0:
                 pass  # a group length
-            elif is_bulk(vr, length):
+            elif length > INLINE_LIMIT_BYTES and is_bulk(vr, length):
                 members.append(_bulk(tag, vr, f"{tag:08X}"))
             else:
                 if following > end:
@@ -469,7 +472,7 @@ def _item(  # noqa: C901, PLR0912, PLR0915 - one loop, as above
             pass
         elif tag == SPECIFIC_CHARACTER_SET:
             codecs = codecs_for(raw[position:following])
-        elif is_bulk(vr, length):
+        elif length > INLINE_LIMIT_BYTES and is_bulk(vr, length):
             members.append(_bulk(tag, vr, f"{path}{tag:08X}"))
         else:
             value = raw[position:following]
