@@ -235,6 +235,9 @@ async def test_explicit_little_endian_is_what_a_client_gets_that_names_no_transf
         assert [each.file_meta.TransferSyntaxUID for each in read] == [EXPLICIT] * 3
         assert [each.PixelData for each in read] == [pixels, implicit.PixelData, plain.PixelData]
         assert parts[2][1] == encoded(plain)
+        # How long it will be is not known before it is made; the connection serves on.
+        head = await get(node, STUDY, "HEAD", **({"Accept": accept} if accept else {}))
+        assert (head.status, head.body) == (200, b"")
     as_stored = await fetched(node, STUDY, AS_STORED)
     assert [content for _, content in as_stored] == [*map(encoded, (packed, implicit, plain))]
 
