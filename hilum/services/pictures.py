@@ -12,11 +12,14 @@ from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Final
 
-from hilum.core.errors import NoPixelData, NotFound
+from hilum.core.errors import NoPixelData
+from hilum.core.instance import PixelData
 from hilum.imaging.picture import draw, is_native
 from hilum.imaging.render import Rendering
+from hilum.imaging.turns import Turns
 from hilum.imaging.workers import DecodeWorkers
 from hilum.index.catalogue import Catalogue
 from hilum.index.stored import StoredInstance
@@ -31,6 +34,8 @@ _MEMORY_BYTES: Final = 64 << 20
 #: Native pixels are drawn in threads of their own: who waits for a disk elsewhere does not
 #: keep pictures waiting.
 _THREADS: Final = 4
+#: Beside them, for pictures that take long (`hilum.imaging.turns`).
+_SLOW_THREADS: Final = 4
 #: Pictures that wait to be written to the disk. What is beyond is drawn once more one day.
 _PENDING: Final = 64
 
@@ -67,7 +72,8 @@ class Pictures:
         self._cache = cache
         self._recent = _Recent(_MEMORY_BYTES)
         self._flights: Flights[bytes] = Flights()
-        self._threads = ThreadPoolExecutor(_THREADS, "pictures")
+        self._turns = Turns(_THREADS, _SLOW_THREADS)
+        self._threads = ThreadPoolExecutor(_THREADS + _SLOW_THREADS, "pictures")
         self._writer = ThreadPoolExecutor(1, "picture-cache")
         self._pending = 0
 
@@ -116,35 +122,56 @@ class Pictures:
 
     async def _make(self, located: Located) -> bytes:
         instance = located.instance
-        pixel_data = instance.pixel_data
-        if pixel_data is None:
+        if instance.pixel_data is None:
             raise NoPixelData(f"instance {instance.identity.sop_instance_uid} has no pixel data")
+        series = instance.identity.series
         key = f"{instance.blob.digest}-{located.etag}"
         loop = asyncio.get_running_loop()
-        picture = None
-        if self._cache is not None:
-            picture = await loop.run_in_executor(self._threads, self._cache.get, key)
+        turn = await self._turns.take(series)
+        turn.begin()
+        try:
+            kept, drawn, path = await loop.run_in_executor(
+                self._threads, self._look_or_draw, key, located, instance.pixel_data
+            )
+        finally:
+            turn.end()
+        picture = kept or drawn
         if picture is None:
-            arguments = (
-                self._store.path(instance.blob.digest),
-                pixel_data,
+            picture = await self._workers.picture(
+                path,
+                instance.pixel_data,
                 instance.transfer_syntax_uid,
                 instance.data_set_offset,
                 located.frame_index,
                 located.rendering,
+                owner=series,
             )
-            try:
-                if is_native(instance.transfer_syntax_uid):
-                    picture = await loop.run_in_executor(self._threads, draw, *arguments)
-                else:
-                    picture = await self._workers.picture(
-                        *arguments, owner=instance.identity.series
-                    )
-            except FileNotFoundError as error:
-                raise NotFound(f"object {instance.blob.digest} is not in the store") from error
+        if kept is None:
             self._keep(key, picture)
         self._recent.put(located.etag, picture)
         return picture
+
+    def _look_or_draw(
+        self, key: str, located: Located, pixel_data: PixelData
+    ) -> tuple[bytes | None, bytes | None, Path]:
+        """Return the picture as it was kept, or as it is drawn if no codec is needed for that.
+
+        And where its file is, for a helper; in a thread.
+        """
+        instance = located.instance
+        path = self._store.path(instance.blob.digest)
+        kept = self._cache.get(key) if self._cache is not None else None
+        if kept is not None or not is_native(instance.transfer_syntax_uid):
+            return kept, None, path
+        drawn = draw(
+            path,
+            pixel_data,
+            instance.transfer_syntax_uid,
+            instance.data_set_offset,
+            located.frame_index,
+            located.rendering,
+        )
+        return None, drawn, path
 
     def _keep(self, key: str, picture: bytes) -> None:
         """Have a picture written to the disk some time: nobody waits for it."""
