@@ -360,8 +360,10 @@ def test_clients_get_json_or_406(node: RunningNode, accept: str, status: int) ->
         assert "Accept" in answer.headers["Vary"]
 
 
-def test_the_query_may_say_what_it_accepts(node: RunningNode) -> None:
-    assert get(node, "/studies?accept=text/html", Accept="*/*").status_code == 406
+def test_the_query_may_say_what_is_accepted(node: RunningNode) -> None:
+    assert get(node, "/studies?accept=text/html", Accept="text/html").status_code == 406
+    json_asked = "/studies?limit=1&accept=application/dicom%2Bjson"
+    assert get(node, json_asked, Accept="text/html").status_code == 200
 
 
 def test_large_answers_are_compressed_for_those_who_take_it(node: RunningNode) -> None:

@@ -14,11 +14,14 @@ from aiohttp import web
 
 from hilum.core.identifier_query import answers
 from hilum.core.levels import LEVEL_OF, Level
+from hilum.http.dicomweb.media_types import Form, accepted, choose, not_acceptable
 from hilum.http.dicomweb.qido import MEDIA_TYPES as SEARCH_MEDIA_TYPES
 from hilum.http.dicomweb.qido import RESOURCES as SEARCHES
 from hilum.http.dicomweb.urls import SERVICE_PATH, service_url
 
 _WADL: Final = "application/vnd.sun.wadl+xml"
+_JSON: Final = "application/json"
+_FORMS: Final = (Form(_WADL), Form(_JSON))
 _WADL_NAMESPACE: Final = "http://wadl.dev.java.net/2009/02"
 _OPTIONS: Final = ("limit", "offset", "includefield", "fuzzymatching")
 _METHODS: Final = ("GET", "POST", "PUT", "DELETE")
@@ -52,15 +55,17 @@ class Capabilities:
     async def _describe(self, request: web.Request) -> web.Response:
         capabilities = list(capabilities_of(request.app))
         base = service_url(request)
-        accepted = request.query.get("accept", "") or request.headers.get("Accept", "")
-        if "json" in accepted:
+        form = choose(accepted(request), _FORMS)
+        if form is None:
+            raise not_acceptable(_FORMS)
+        if form.media_type == _JSON:
             return web.Response(
-                body=orjson.dumps(_json(capabilities, base)),
-                content_type="application/json",
+                body=orjson.dumps(_as_json(capabilities, base)),
+                content_type=_JSON,
                 headers={"Vary": "Accept"},
             )
         return web.Response(
-            body=_wadl(capabilities, base), content_type=_WADL, headers={"Vary": "Accept"}
+            body=_as_wadl(capabilities, base), content_type=_WADL, headers={"Vary": "Accept"}
         )
 
 
@@ -82,7 +87,7 @@ def _keys(level: Level) -> tuple[str, ...]:
     return (*_OPTIONS, *sorted(keyword for keyword in LEVEL_OF if answers(keyword, level)))
 
 
-def _json(capabilities: list[Capability], base: str) -> dict[str, Any]:
+def _as_json(capabilities: list[Capability], base: str) -> dict[str, Any]:
     return {
         "base": base,
         "resources": [
@@ -97,7 +102,7 @@ def _json(capabilities: list[Capability], base: str) -> dict[str, Any]:
     }
 
 
-def _wadl(capabilities: list[Capability], base: str) -> bytes:
+def _as_wadl(capabilities: list[Capability], base: str) -> bytes:
     """Return the description in the Web Application Description Language."""
     application = ET.Element("application", xmlns=_WADL_NAMESPACE)
     resources = ET.SubElement(application, "resources", base=base)

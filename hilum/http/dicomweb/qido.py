@@ -4,7 +4,6 @@ Matching is that of C-FIND: the same queries against the same index. What is the
 is here: the resources, pages with a largest size, warnings, and where to fetch a match.
 """
 
-import re
 from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import replace
@@ -20,6 +19,7 @@ from hilum.core.levels import Level, json_tag
 from hilum.core.qido_query import parse_qido
 from hilum.core.query import Query
 from hilum.http.compression import answer
+from hilum.http.dicomweb.media_types import Form, accepted, choose, not_acceptable
 from hilum.http.dicomweb.urls import SERVICE_PATH, service_url
 from hilum.services.search import Search
 
@@ -28,6 +28,7 @@ from hilum.services.search import Search
 LARGEST_PAGE: Final = 10_000
 #: What searches are answered in.
 MEDIA_TYPES: Final = ("application/dicom+json", "application/json")
+_FORMS: Final = tuple(Form(media_type) for media_type in MEDIA_TYPES)
 
 _STUDY: Final = "/studies/{study_uid}"
 _SERIES: Final = "/series/{series_uid}"
@@ -71,7 +72,8 @@ class Qido:
         ]
 
     async def _find(self, level: Level, request: web.Request) -> web.Response:
-        _require_json(request)
+        if choose(accepted(request), _FORMS) is None:
+            raise not_acceptable(_FORMS)
         within = {
             _WITHIN[name]: parse_uid(uid, _WITHIN[name]) for name, uid in request.match_info.items()
         }
@@ -105,18 +107,6 @@ class Qido:
             async for batch in found:
                 matches += [orjson.dumps(with_url(data_set)) for data_set in batch]
         return matches[:limit], len(matches) > limit
-
-
-def _require_json(request: web.Request) -> None:
-    """Raise what says 406 unless the client takes DICOM JSON (8.7.5)."""
-    asked = request.query.get("accept") or ",".join(request.headers.getall("Accept", ()))
-    for media_range in filter(None, asked.split(",")):
-        kind, *parameters = (part.strip().lower() for part in media_range.split(";"))
-        refused = any(re.fullmatch(r"q=0(\.0*)?", part) for part in parameters)
-        if kind in {*MEDIA_TYPES, "application/*", "*/*"} and not refused:
-            return
-    if asked.strip():
-        raise web.HTTPNotAcceptable(text=f"search results come as {' or '.join(MEDIA_TYPES)}")
 
 
 def _with_url(level: Level, service: str) -> Callable[[Attributes], Attributes]:
