@@ -19,6 +19,8 @@ _PICTURES: Final = 60
 #: For how long at least pictures are asked for again: one after the other they take no time.
 _AGAIN_SECONDS: Final = 2.0
 _DICOM_WEB_REPEATS: Final = 10
+#: After which all have prepared what they prepare of a study that has gone quiet.
+_QUIET_SECONDS: Final = 12.0
 _DICOM_WEB: Final = "/dicom-web"
 _JSON: Final = "application/dicom+json"
 _FILES: Final = 'multipart/related; type="application/dicom"; transfer-syntax=*'
@@ -209,16 +211,19 @@ def qido(node: Node, corpus: Corpus) -> Iterator[Figure]:
 
 
 def metadata(node: Node, corpus: Corpus) -> Iterator[Figure]:
-    """Fetch the attributes of a series' instances, for the first time and again."""
-    slices = corpus.slices
-    question = Asked(f"{_series_path(slices)}/metadata", accept=_JSON)
-    title = f"metadata of {slices.count} instances"
-    first = http_load.ask(node.http_url, [question], 1).require(200)
-    _require_entries(node, first.answers[0].body, slices.count)
-    case = Case("WADO-RS", f"{title}, first", "ms", less_is_better=True)
-    yield Figure(case, first.median_milliseconds)
-    case = Case("WADO-RS", f"{title}, again", "ms", less_is_better=True)
-    yield Figure(case, _ask_again(node, question, slices.count))
+    """Fetch the attributes of a series' instances: just stored, again, and a while later."""
+    node.send(corpus.fresh.folders)
+    for batch, when in ((corpus.fresh, "just stored"), (corpus.slices, "stored a while ago")):
+        question = Asked(f"{_series_path(batch)}/metadata", accept=_JSON)
+        title = f"metadata of {batch.count} instances, {when}"
+        first = http_load.ask(node.http_url, [question], 1).require(200)
+        _require_entries(node, first.answers[0].body, batch.count)
+        case = Case("WADO-RS", f"{title}, first", "ms", less_is_better=True)
+        yield Figure(case, first.median_milliseconds)
+        case = Case("WADO-RS", f"{title}, again", "ms", less_is_better=True)
+        yield Figure(case, _ask_again(node, question, batch.count))
+        if batch is corpus.fresh:
+            time.sleep(_QUIET_SECONDS)
 
 
 def wado(node: Node, corpus: Corpus) -> Iterator[Figure]:

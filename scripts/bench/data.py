@@ -203,12 +203,15 @@ class Corpus:
         By name of the measurement; no two share an instance.
     slices, tiles, multi_frame
         What queries, retrieval and pictures work on.
+    fresh
+        A series that is asked about the moment it is stored.
     """
 
     ingest: dict[str, Batch]
     slices: Batch
     tiles: Batch
     multi_frame: Batch
+    fresh: Batch
 
 
 class Writer:
@@ -262,6 +265,7 @@ def write_corpus(root: Path, sizes: Sizes) -> Corpus:
         slices=writer.batch(slice_, sizes.study),
         tiles=writer.batch(many, sizes.studies, studies=sizes.studies),
         multi_frame=writer.batch(multi_frame, 1),
+        fresh=writer.batch(tile, sizes.study),
     )
     # What the page cache still has to write must not be written while something is measured.
     os.sync()

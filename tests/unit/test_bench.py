@@ -77,7 +77,13 @@ def test_stopped_in_the_middle_it_stops_what_it_started(tmp_path: Path) -> None:
 
 def test_what_is_sent_is_sound_and_each_object_another(tmp_path: Path) -> None:
     corpus = write_corpus(tmp_path, Sizes(4, 3, 2))
-    batches = [*corpus.ingest.values(), corpus.slices, corpus.tiles, corpus.multi_frame]
+    batches = [
+        *corpus.ingest.values(),
+        corpus.slices,
+        corpus.tiles,
+        corpus.multi_frame,
+        corpus.fresh,
+    ]
     images = [image for batch in batches for image in batch.images]
     assert len({image.sop_uid for image in images}) == len(images)
     for batch in batches:
