@@ -179,6 +179,13 @@ def test_viewports_are_filled_with_the_series_in_order(visit: Visit, study: str)
     expect(page.locator('.viewport canvas[data-ready="true"]')).to_have_count(4)
     assert page.locator(".viewport").count() == 4
 
+    # The next study is laid out as this one was, from its first series on.
+    page.keyboard.press("Escape")
+    page.locator(f'tr[data-study-uid="{study}"] .study__link').click()
+    for number, series in enumerate(SERIES[:4], 1):
+        expect_series(page, number, series)
+    expect(viewport(page, 1)).to_have_attribute("aria-current", "true")
+
 
 def test_a_viewport_takes_all_the_room_and_gives_it_back(visit: Visit, study: str) -> None:
     page = visit.open_study(study, query="?layout=2x1")

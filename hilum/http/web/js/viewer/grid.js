@@ -90,6 +90,7 @@ export class Grid {
     this.#root.removeAttribute("data-maximised");
     for (const view of this.#views) view.close();
     this.showStudy(null);
+    this.activate(this.#views[0]);
   }
 
   #add() {

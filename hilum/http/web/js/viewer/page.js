@@ -89,8 +89,8 @@ export class ViewerPage {
     this.#studyUid = studyUid;
     const image = Number.parseInt(query.get("image"), 10) || 1;
     this.#wish = { series: query.get("series"), image };
-    const layout = query.get("layout") ?? "1x1";
-    if (layout in LAYOUTS && layout !== this.#grid.layout) this.#grid.setLayout(layout);
+    const layout = query.get("layout"); // without one, studies are seen as the last one was
+    if (Object.hasOwn(LAYOUTS, layout) && layout !== this.#grid.layout) this.#setLayout(layout);
     this.#root.hidden = false;
     this.#heading.hidden = false;
     this.#keys.enable();
