@@ -16,6 +16,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, Te
 from hilum.cli.ohif_package import PINNED, Origin, fetch, installed, unpack
 from hilum.cli.options import ConfigFile, DataDir, settings_of
 from hilum.cli.terminal import console, errors
+from hilum.core.errors import StorageUnavailable
 from hilum.premises import ohif_folder
 
 app = typer.Typer(help="The OHIF viewer, which the node serves at /ohif.", no_args_is_help=True)
@@ -66,16 +67,20 @@ def install(
     if file is None and installed(folder) == origin.version:
         console.print(f"OHIF {escape(version)} is in {escape(str(folder))} already")
         return
+    try:
+        _install(origin, folder, file, registry)
+    except OSError as error:
+        raise StorageUnavailable(f"cannot install OHIF in {folder}: {error.strerror}") from error
+    console.print(f"OHIF {escape(version)} is in {escape(str(folder))}; see it at /ohif")
+
+
+def _install(origin: Origin, folder: Path, file: Path | None, registry: str | None) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with (
-        tempfile.TemporaryDirectory(prefix="hilum-ohif-") as scratch,
-        _progress() as bar,
-    ):
+    with tempfile.TemporaryDirectory(prefix="hilum-ohif-") as scratch, _progress() as bar:
         task = bar.add_task("Fetching OHIF", total=None)
         package = file or fetch(origin, Path(scratch), dict(os.environ), registry)
         bar.update(task, description="Unpacking", total=package.stat().st_size)
         unpack(package, origin, folder, lambda done: bar.update(task, completed=done))
-    console.print(f"OHIF {escape(version)} is in {escape(str(folder))}; see it at /ohif")
 
 
 def _progress() -> Progress:

@@ -148,7 +148,9 @@ class Visit:
             self.problems.append(f"console: {message.text}")
 
     def _failed(self, request: Request) -> None:
-        self.problems.append(f"request: {request.url}: {request.failure}")
+        # The viewer gives up requests for what has been scrolled past.
+        if request.failure != "net::ERR_ABORTED":
+            self.problems.append(f"request: {request.url}: {request.failure}")
 
     def _answered(self, response: Response) -> None:
         if response.status >= 400:

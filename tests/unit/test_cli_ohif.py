@@ -200,3 +200,14 @@ def test_the_command_installs_once(tmp_path: Path, capsys: pytest.CaptureFixture
         assert exit_.value.code == 0
         assert said in capsys.readouterr().out
     assert installed(tmp_path / "data" / "ohif") == "1.0.0"
+
+
+def test_a_folder_that_cannot_be_written_is_no_traceback(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = package(tmp_path / "p.tgz")
+    arguments = ["--version", "1.0.0", "--from", str(path), "--folder", str(path / "below")]
+    with pytest.raises(SystemExit) as exit_:
+        main(["ohif", "install", *arguments])
+    assert exit_.value.code == 1
+    assert "cannot install OHIF" in capsys.readouterr().err
