@@ -17,6 +17,7 @@ from hilum.core.query import Query
 from hilum.index.database import Database
 from hilum.index.remover import Remover
 from hilum.services.deletion import Deletion
+from hilum.services.promotion import ConflictPolicy
 from hilum.storage.local import LocalStore
 from tests.generated import ct, uid
 from tests.integration.http_node import HttpNode, http_node
@@ -186,6 +187,22 @@ async def check_consistency(node: HttpNode, database: Database, contents: list[b
     assert await documents(database) == [bool(found), bool(found), len(found), 0]
     assert digests(node) <= sha256(*contents)
     assert node.spooled == []
+
+
+@pytest.mark.parametrize("policy", ["replace", "keep", "reject"])
+async def test_a_version_without_its_bytes_stands_in_nobodys_way(
+    database: Database, tmp_path: Path, policy: ConflictPolicy
+) -> None:
+    async with http_node(database, tmp_path, policy=policy) as node:
+        await store(node, related(part(encoded(ct()))))
+        # As in the middle of a deletion, or after the loss of a disk.
+        (lost,) = node.stored
+        lost.unlink()
+        other = encoded(ct(ImageComments="other"))
+        assert (await store(node, related(part(other))))[0] == 200
+        (found,) = await node.services.retrieve.select(Query(Level.IMAGE))
+        assert {found.blob.digest} == digests(node) == sha256(other)
+        assert (node.spooled, node.quarantined) == ([], [])
 
 
 class Interrupted(Exception):
