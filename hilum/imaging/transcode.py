@@ -34,7 +34,7 @@ from hilum.imaging.frames import read_frame, read_head
 from hilum.imaging.header import read_header
 from hilum.imaging.part10 import file_meta
 from hilum.imaging.reader import Reader, open_reader
-from hilum.imaging.recode import Recoder
+from hilum.imaging.recode import Element, Recoder
 from hilum.imaging.scan import PIXEL_DATA
 
 #: What files can be written in.
@@ -127,11 +127,7 @@ def _native(recoder: Recoder, header: Header, pixel_data: PixelData, encoding: E
     pixels = recoder.elements(header.data_set_offset, {})
     assert pixels is not None
     bits_allocated = _first(header.attributes, "BitsAllocated", 8)
-    vr = pixels.vr or "OW"
-    if pixels.tag in _FLOAT_VRS:
-        vr = _FLOAT_VRS[pixels.tag]
-    elif bits_allocated > 8:
-        vr = "OW"  # OB is for up to 8 bits (PS3.5 8.2)
+    vr = native_vr(header, pixels)
     word_bytes = 1
     if not encoding.little_endian:
         # A pixel's bytes turn round together, whatever the VR says of words.
@@ -142,6 +138,15 @@ def _native(recoder: Recoder, header: Header, pixel_data: PixelData, encoding: E
     recoder.copy(pixel_data.offset, pixel_data.length, word_bytes)
     recoder.write(bytes(pixel_data.length % 2))
     recoder.rest(pixel_data.offset + pixel_data.length)
+
+
+def native_vr(header: Header, pixels: Element) -> str:
+    """Return the VR that native pixel data has in an explicit encoding (PS3.5 8.2, A.2)."""
+    if pixels.tag in _FLOAT_VRS:
+        return _FLOAT_VRS[pixels.tag]
+    if _first(header.attributes, "BitsAllocated", 8) > 8:
+        return "OW"  # OB is for up to 8 bits
+    return pixels.vr or "OW"
 
 
 def _compressed(

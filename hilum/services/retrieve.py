@@ -10,6 +10,7 @@ from typing import BinaryIO, Final
 from hilum.core.errors import Corrupt, NoPixelData, NotFound
 from hilum.core.instance import PixelData
 from hilum.core.query import Query
+from hilum.imaging.around import Rewritten, rewrite_around
 from hilum.imaging.compress import compress_file, compress_frame
 from hilum.imaging.encode import ENCODED
 from hilum.imaging.extents import Extent, stored_extents
@@ -147,6 +148,23 @@ class Retrieve:
             return await asyncio.to_thread(target.open, "rb", buffering=0)
         finally:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
+    def rewritten_around(
+        self, instance: StoredInstance, transfer_syntax_uid: str
+    ) -> Rewritten | None:
+        """Return `instance` in another transfer syntax without its pixels; from a thread.
+
+        None where they cannot stay as they are: `rewritten` does it then.
+
+        Raises
+        ------
+        NotFound
+            The store does not have it.
+        Corrupt, NotDicom
+            It cannot be read to its end.
+        """
+        with self._store.open(instance.blob.digest) as file:
+            return rewrite_around(file, instance.transfer_syntax_uid, transfer_syntax_uid)
 
     def stored_frames(
         self, instance: StoredInstance, frame_indices: Sequence[int]

@@ -118,8 +118,14 @@ async def rewritten_part(
     uid = instance.identity.sop_instance_uid
     if choice.as_stored:
         return stored_part(retrieve, instance, location), None
+    target = form.transfer_syntax_uid
     try:
-        file = await retrieve.rewritten(instance, form.transfer_syntax_uid)
+        around = await asyncio.to_thread(retrieve.rewritten_around, instance, target)
+        if around is not None:
+            opened = partial(retrieve.open, instance)
+            pixels = FileRange(opened, *around.pixels, f"instance {uid}")
+            return Part(content_type(form), (around.head, pixels, around.tail), location), None
+        file = await retrieve.rewritten(instance, target)
     except (Unsupported, Corrupt) as error:
         if choice.or_stored:
             # Better as it is, which each part says of itself, than not at all.
