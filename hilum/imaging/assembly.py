@@ -13,6 +13,7 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 
 from hilum.core.errors import Invalid
+from hilum.core.identifiers import parse_uid
 from hilum.core.levels import json_tag
 from hilum.imaging.careful_scan import PYDICOM_ERRORS
 from hilum.imaging.charset import quietly
@@ -130,7 +131,7 @@ def _required(elements: Mapping[str, Any], keyword: str) -> str:
     value = _text(elements, json_tag(keyword))
     if not value:
         raise Invalid(f"the metadata has no {keyword}")
-    return value
+    return parse_uid(value, keyword)
 
 
 def _found(find: Callable[[str], BulkData | None], uri: object) -> BulkData:
@@ -145,7 +146,7 @@ def _transfer_syntax(stated: str, pixels: BulkData | None) -> str:
     if pixels is None:
         return EXPLICIT_VR_LITTLE_ENDIAN
     found = pixels.transfer_syntax_uid or stated
-    return EXPLICIT_VR_LITTLE_ENDIAN if found in _NATIVE else found
+    return EXPLICIT_VR_LITTLE_ENDIAN if found in _NATIVE else parse_uid(found, "TransferSyntaxUID")
 
 
 def _check_frames(number_of_frames: str, pixels: BulkData) -> None:

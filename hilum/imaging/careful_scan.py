@@ -35,6 +35,8 @@ import hilum.imaging.plain_errors  # noqa: F401  # isort: skip
 #: More than any header needs; a hostile one must fill neither memory nor time.
 _READ_LIMIT_BYTES: Final = 256 << 20
 _READ_LIMIT_CALLS: Final = 1_000_000
+#: Of these, where every element is kept: it takes pydicom a kilobyte, and time.
+_KEPT_LIMIT_CALLS: Final = 400_000
 
 #: What pydicom raises on bytes that are no data set.
 PYDICOM_ERRORS: Final = (
@@ -56,11 +58,11 @@ PYDICOM_ERRORS: Final = (
 class _HeaderFile(io.RawIOBase):
     """A reader as the file pydicom wants, with limits on what it may read in all."""
 
-    def __init__(self, reader: Reader, start: int) -> None:
+    def __init__(self, reader: Reader, start: int, calls: int) -> None:
         self._reader = reader
         self._position = start
         self._bytes_left = _READ_LIMIT_BYTES
-        self._calls_left = _READ_LIMIT_CALLS
+        self._calls_left = calls
         self.torn = b""
 
     def read(self, size: int = -1, /) -> bytes:
@@ -134,7 +136,7 @@ def _walked(
 ) -> tuple[Dataset, Scanned]:
     """Return the elements pydicom finds up to the pixel data, and where what is not read lies."""
     found = Scanned()
-    file = _HeaderFile(reader, start)
+    file = _HeaderFile(reader, start, _KEPT_LIMIT_CALLS if wanted is None else _READ_LIMIT_CALLS)
 
     def at_pixel_data(tag: int, _vr: str | None, length: int) -> bool:
         if tag in PIXEL_DATA_TAGS:

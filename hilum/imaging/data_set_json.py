@@ -64,6 +64,8 @@ _MAY_BE_BULK: Final = _BINARY | frozenset(
 )
 #: Of all sequences of a data set together: their JSON takes several times as much.
 _SEQUENCES_LIMIT_BYTES: Final = 64 << 20
+#: The same where pydicom reads them: an item costs it twenty times the time and memory.
+_CAREFUL_SEQUENCES_LIMIT_BYTES: Final = 4 << 20
 _DEPTH: Final = 32
 
 _PIXEL_REPRESENTATION: Final = 0x00280103
@@ -291,7 +293,7 @@ class _Text:
                 self._reader, start, explicit=self._explicit, little_endian=little_endian
             )
             try:
-                self._members += _careful_members(data_set, DEFAULT_CODECS, 0, "")
+                self._members += _careful_members(data_set, DEFAULT_CODECS, 0, "", _Allowance())
             except PYDICOM_ERRORS as error:
                 raise NotDicom(f"an element cannot be read: {type(error).__name__}") from error
         return pixels
@@ -484,8 +486,26 @@ def _item(  # noqa: C901, PLR0912, PLR0915 - one loop, as above
     return b"{%b}" % b",".join(members), position
 
 
+class _Allowance:
+    """The bytes of sequences that pydicom may still be asked to read."""
+
+    def __init__(self) -> None:
+        self._bytes_left = _CAREFUL_SEQUENCES_LIMIT_BYTES
+
+    def spend(self, size: int) -> None:
+        self._bytes_left -= size
+        if self._bytes_left < 0:
+            raise NotDicom("its sequences are longer than any metadata")
+
+
 def _careful_members(
-    data_set: Dataset, codecs: Codecs, depth: int, path: str, *, signed: bool = False
+    data_set: Dataset,
+    codecs: Codecs,
+    depth: int,
+    path: str,
+    allowance: _Allowance,
+    *,
+    signed: bool = False,
 ) -> Iterator[bytes]:
     """Yield the elements of a data set or an item that pydicom has read."""
     if depth > _DEPTH:
@@ -508,7 +528,10 @@ def _careful_members(
         if vr in {"None", "UN"}:
             vr = known_vr(tag, signed, creators.get(tag >> 8))
         if vr == "SQ":
-            items = _careful_items(data_set, tag, codecs, depth, f"{path}{tag:08X}/", signed)
+            if depth == 0:
+                allowance.spend(len(raw))
+            inside = f"{path}{tag:08X}/"
+            items = _careful_items(data_set, tag, codecs, depth, inside, allowance, signed)
             if items is not None:
                 yield _of_items(tag, items)
                 continue
@@ -522,13 +545,23 @@ def _careful_members(
 
 
 def _careful_items(
-    data_set: Dataset, tag: int, codecs: Codecs, depth: int, path: str, signed: bool
+    data_set: Dataset,
+    tag: int,
+    codecs: Codecs,
+    depth: int,
+    path: str,
+    allowance: _Allowance,
+    signed: bool,
 ) -> list[bytes] | None:
     """Return the items of a sequence; None if it cannot be read as one."""
     try:
         return [
             b"{%b}"
-            % b",".join(_careful_members(item, codecs, depth + 1, f"{path}{place}/", signed=signed))
+            % b",".join(
+                _careful_members(
+                    item, codecs, depth + 1, f"{path}{place}/", allowance, signed=signed
+                )
+            )
             for place, item in enumerate(data_set[tag].value or [], 1)
         ]
     except PYDICOM_ERRORS:
