@@ -63,6 +63,8 @@ class Foresight:
                     pass  # deleted
                 except HilumError as error:  # made at the first request, then
                     log.warning("metadata not prepared", study=uid, reason=str(error))
+                except Exception:  # a fault here must not end the node
+                    log.exception("metadata not prepared", study=uid)
 
     def _quiet(self) -> str | None:
         """Take the study that was noted first, if it has gone quiet."""

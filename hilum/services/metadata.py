@@ -15,7 +15,7 @@ from typing import Final
 
 import structlog
 
-from hilum.core.errors import Corrupt, Invalid, NotFound
+from hilum.core.errors import Corrupt, Invalid, NotFound, Temporary
 from hilum.imaging.data_set_json import BASE, data_set_json
 from hilum.imaging.reader import open_reader
 from hilum.index.catalogue import Catalogue
@@ -134,6 +134,11 @@ class Metadata:
                 texts.append(self._one(instance))
             except (Corrupt, Invalid, NotFound) as error:
                 log.warning("no metadata", sop_instance_uid=uid, reason=str(error))
+                left_out.append(uid)
+            except Temporary:
+                raise
+            except Exception:  # a fault of ours over one file must not hide the others
+                log.exception("no metadata", sop_instance_uid=uid)
                 left_out.append(uid)
         return DataSets(b",".join(texts), tuple(left_out))
 

@@ -270,6 +270,27 @@ async def test_metadata_is_made_ahead_once_a_study_is_quiet(
     assert len(await read(node, STUDY)) == 2
 
 
+async def test_a_fault_over_one_study_does_not_end_the_preparing_of_others(
+    node: HttpNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store(node, *(encoded(ct(n)) for n in (1, 2)))
+    select = node.services.metadata.select
+
+    async def faulty(study: str) -> Any:
+        if study != uid(1):
+            raise RuntimeError("a fault")
+        return await select(study)
+
+    monkeypatch.setattr(node.services.metadata, "select", faulty)
+    foresight = Foresight(node.services.metadata, 0.02)
+    running = asyncio.create_task(foresight.run())
+    foresight.note(["1.2.3"])
+    foresight.note([uid(1)])
+    await until(lambda: list((node.data_dir / "cache").rglob("*-metadata")))
+    assert not running.done()
+    running.cancel()
+
+
 async def test_ranges_of_a_value(node: HttpNode) -> None:
     data_set = ct()
     await store(node, encoded(data_set))
