@@ -22,7 +22,7 @@ run: $(VENV)/.ready-to-run
 test: $(VENV)/.ready-to-test
 	@sh scripts/setup-debian.sh test
 	@$(MAKE) --no-print-directory check
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile $(PYTEST_ARGS)
 
 check: $(VENV)/.ready-to-test
 	$(BIN)/ruff check .
