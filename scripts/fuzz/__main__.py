@@ -54,7 +54,7 @@ def _replay(names: list[str], path: Path) -> int:
 
 
 def _run(campaigns: list[Campaign], folder: Path) -> None:
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 120)
     columns = (
         TextColumn("{task.description:>10}"),
         BarColumn(),

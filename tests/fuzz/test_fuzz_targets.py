@@ -22,7 +22,7 @@ CASES = {
     "frames": 800,
     "transcode": 60,
     "metadata": 150,
-    "overrides": 80,
+    "overrides": 40,
     "helper": 60,
 }
 
