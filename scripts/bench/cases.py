@@ -50,6 +50,7 @@ def prepare(peer: Peer, corpus: Corpus) -> None:
     """Store what is queried and retrieved; it warms the peer up as well."""
     for batch in (corpus.slices, corpus.tiles, corpus.multi_frame):
         peer.send(batch.folders)
+    peer.prepared_at = time.monotonic()
 
 
 def ingest(peer: Peer, corpus: Corpus) -> Iterator[Figure]:
@@ -215,15 +216,15 @@ def metadata(node: Node, corpus: Corpus) -> Iterator[Figure]:
     node.send(corpus.fresh.folders)
     for batch, when in ((corpus.fresh, "just stored"), (corpus.slices, "stored a while ago")):
         question = Asked(f"{_series_path(batch)}/metadata", accept=_JSON)
-        title = f"metadata of {batch.count} instances, {when}"
+        title = f"{batch.count} instances {when}"
         first = http_load.ask(node.http_url, [question], 1).require(200)
         _require_entries(node, first.answers[0].body, batch.count)
-        case = Case("WADO-RS", f"{title}, first", "ms", less_is_better=True)
+        case = Case("Metadata", f"{title}, first", "ms", less_is_better=True)
         yield Figure(case, first.median_milliseconds)
-        case = Case("WADO-RS", f"{title}, again", "ms", less_is_better=True)
+        case = Case("Metadata", f"{title}, again", "ms", less_is_better=True)
         yield Figure(case, _ask_again(node, question, batch.count))
         if batch is corpus.fresh:
-            time.sleep(_QUIET_SECONDS)
+            time.sleep(max(0, node.prepared_at + _QUIET_SECONDS - time.monotonic()))
 
 
 def wado(node: Node, corpus: Corpus) -> Iterator[Figure]:

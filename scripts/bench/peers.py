@@ -13,6 +13,8 @@ class Peer(ABC):
 
     #: What it is called in the report, with its version.
     name: str
+    #: When it had stored what is queried and retrieved, on the monotonic clock.
+    prepared_at: float
 
     @abstractmethod
     def start(self, folder: Path, receiver_port: int) -> None:
