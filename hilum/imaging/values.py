@@ -12,6 +12,8 @@ from hilum.imaging.png import encode_png
 
 #: A PNG knows no negative samples: -32768 is written as 0.
 _SIGNED_OFFSET: Final = 32768
+#: What lies between a frame and its PNG takes four times as much again.
+_LARGEST_BYTES: Final = 1 << 27
 
 
 def encode_values(
@@ -38,10 +40,12 @@ def encode_values(
     Raises
     ------
     Unsupported
-        Samples are wider than 16 bits, or floating-point.
+        Samples are wider than 16 bits, or floating-point, or more than 64 million.
     """
     if pixels.dtype.kind == "f" or pixels.dtype.itemsize > 2:
         raise Unsupported(f"a PNG has no room for samples of type {pixels.dtype}")
+    if 2 * pixels.size > _LARGEST_BYTES:
+        raise Unsupported(f"{pixels.size} samples are too many for a PNG of stored values")
     offset = 0
     if pixels.dtype.kind == "i":
         offset = _SIGNED_OFFSET

@@ -126,6 +126,12 @@ def test_stored_values_of_an_image_whose_attributes_are_no_latin() -> None:
     assert png.startswith(b"\x89PNG")
 
 
+def test_stored_values_of_a_frame_that_would_take_more_than_a_gigabyte() -> None:
+    giant = np.broadcast_to(np.uint8(0), (32_768, 8_192))  # takes no memory itself
+    with pytest.raises(Unsupported):
+        encode_values(image(ct()), giant, 0, "MONOCHROME2")
+
+
 def image(data_set: FileDataset) -> ImageDescription:
     data = encoded(data_set)
     header = read_header(io.BytesIO(data))
