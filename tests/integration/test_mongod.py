@@ -46,15 +46,12 @@ async def until(condition: Callable[[], bool], seconds: float = 30) -> None:
             await asyncio.sleep(0.01)
 
 
-async def answering(socket_path: Path) -> None:
-    uri = f"mongodb://{quote_plus(str(socket_path))}/?directConnection=true"
-    database = Database.connect(uri)
+async def answering(database: Database) -> None:
     async with asyncio.timeout(30):
         while True:
             with suppress(IndexUnavailable):
                 await database.ping()
-                break
-    database.close()
+                return
 
 
 def listening_inodes() -> set[str]:
@@ -157,7 +154,11 @@ async def test_a_leftover_that_does_not_end_by_itself_is_ended(folder: Path) -> 
     )
     try:
         await until((data / "old.sock").exists)
-        await answering(data / "old.sock")  # ended before that, it leaves nothing to start on
+        # Ended before it answers, it leaves nothing to start on.
+        uri = f"mongodb://{quote_plus(str(data / 'old.sock'))}/?directConnection=true"
+        database = Database.connect(uri)
+        await answering(database)
+        database.close()
         server = EmbeddedMongod(folder)
         await server.start()
         assert await asyncio.wait_for(leftover.wait(), 1) == 0
@@ -294,7 +295,7 @@ async def test_a_database_that_hangs_is_unavailable_in_time(embedded: EmbeddedMo
         await unavailable(database)
     finally:
         os.kill(pid, signal.SIGCONT)
-    await database.ping()
+    await answering(database)
     database.close()
 
 
