@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Final
 
 from hilum.config.settings import Settings
-from hilum.http import server as http_server
+from hilum.core.listening import listen
 from hilum.index.mongod import EmbeddedMongod
 from hilum.lifetime import background
-from hilum.scp import server as dicom_server
 from hilum.storage.spools import claim
 
 #: In the data folder.
@@ -58,8 +57,8 @@ async def listening(settings: Settings) -> AsyncIterator[Listeners]:
         A port cannot be listened on.
     """
     with (
-        dicom_server.listen(settings.bind, settings.dicom.port) as dicom,
-        http_server.listen(settings.bind, settings.http.port) as http,
+        listen(settings.bind, settings.dicom.port, "DICOM") as dicom,
+        listen(settings.bind, settings.http.port, "HTTP") as http,
     ):
         yield Listeners(dicom, http)
 

@@ -6,7 +6,6 @@ from typing import Final
 
 from aiohttp import web
 
-from hilum.core.errors import Invalid
 from hilum.http.access_log import AccessLog
 
 # aiohttp closes a connection that has been waiting for a whole request this long, be it
@@ -14,26 +13,6 @@ from hilum.http.access_log import AccessLog
 _KEEPALIVE_SECONDS: Final = 75.0
 #: How long requests under way may take when the node stops.
 SHUTDOWN_SECONDS: Final = 30.0
-
-
-_BACKLOG: Final = 512
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens for HTTP; port 0 takes a free one.
-
-    Raises
-    ------
-    Invalid
-        The address cannot be listened on.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
-    except OSError as error:
-        raise Invalid(
-            f"cannot listen for HTTP on {host}:{port}: {error.strerror or error}"
-        ) from error
 
 
 class HttpServer:

@@ -14,7 +14,7 @@ from typing import Final
 
 import structlog
 
-from hilum.core.errors import Invalid
+from hilum.core.listening import listen
 from hilum.scp.acceptor import Admission, accept
 from hilum.scp.association import Association
 from hilum.scp.request import Services
@@ -25,7 +25,6 @@ from hilum.scp.wire import AssociationLost, Wire
 
 log = structlog.get_logger(__name__)
 
-_BACKLOG: Final = 512
 _POLL_SECONDS: Final = 0.05
 #: How long a connection is left to a process with fewer of them. More than that one needs
 #: to take it, and for one that hangs too short for a sender to notice.
@@ -36,23 +35,6 @@ _ACCEPT_SECONDS: Final = 0.25
 #: When the node stops, who has asked for nothing this long is not kept waiting for.
 _IDLE_SECONDS: Final = 1.0
 _ABORT_LINGER_SECONDS: Final = 2.0
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens for associations; port 0 takes a free one.
-
-    Raises
-    ------
-    Invalid
-        The address cannot be listened on.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
-    except OSError as error:
-        raise Invalid(
-            f"cannot listen for DICOM on {host}:{port}: {error.strerror or error}"
-        ) from error
 
 
 class Server:
@@ -118,7 +100,7 @@ class Server:
         Invalid
             The address cannot be listened on.
         """
-        listener = self._listener or listen(self._host, self.port)
+        listener = self._listener or listen(self._host, self.port, "DICOM")
         listener.setblocking(False)
         self.port = listener.getsockname()[1]
         self._thread = threading.Thread(

@@ -9,9 +9,9 @@ import pytest
 
 from hilum.core.errors import Corrupt, Invalid, NotFound, StorageUnavailable
 from hilum.storage.local import LocalStore
-from hilum.storage.memory import MemoryStore
 from hilum.storage.spool import Spool
 from hilum.storage.store import Store
+from tests.contract.memory_store import MemoryStore
 from tests.contract.spooling import sha256sum, spooled, without_attributes
 
 # sha256sum /dev/null

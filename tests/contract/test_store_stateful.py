@@ -25,9 +25,9 @@ from hypothesis.stateful import (
 
 from hilum.core.instance import Origin
 from hilum.storage.local import LocalStore
-from hilum.storage.memory import MemoryStore
 from hilum.storage.spool import Spool, SpoolEntry
 from hilum.storage.store import Store
+from tests.contract.memory_store import MemoryStore
 from tests.contract.spooling import is_committed, received
 
 START = datetime(2026, 11, 22, tzinfo=UTC)

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import aiohttp
 
+from hilum.core.listening import listen
 from hilum.http.app import Services, make_app
-from hilum.http.server import HttpServer, listen
+from hilum.http.server import HttpServer
 from hilum.imaging.workers import DecodeWorkers
 from hilum.index.catalogue import Catalogue
 from hilum.index.database import Database
@@ -99,7 +100,7 @@ async def http_node(
         about={"aet": "TEST", "version": "0"},
     )
     server = HttpServer(
-        make_app(services), listen("127.0.0.1", 0), keepalive_seconds=keepalive_seconds
+        make_app(services), listen("127.0.0.1", 0, "HTTP"), keepalive_seconds=keepalive_seconds
     )
     await server.start()
     try:

@@ -15,10 +15,11 @@ from aiohttp import web
 from yarl import URL
 
 from hilum.core.errors import Corrupt, IndexUnavailable, Invalid, StorageUnavailable
+from hilum.core.listening import listen
 from hilum.http.app import make_app
 from hilum.http.intake import Intake
 from hilum.http.overrides import Overrides
-from hilum.http.server import HttpServer, listen
+from hilum.http.server import HttpServer
 from hilum.http.upload import Uploads
 from hilum.index.database import Database
 from tests.integration.http_node import HttpNode, http_node
@@ -102,7 +103,7 @@ class serving:  # noqa: N801  # reads as the statement it is used in
 
     def __init__(self, node: HttpNode, **services: Any) -> None:
         self._server = HttpServer(
-            make_app(replace(node.services, **services)), listen("127.0.0.1", 0)
+            make_app(replace(node.services, **services)), listen("127.0.0.1", 0, "HTTP")
         )
 
     async def __aenter__(self) -> aiohttp.ClientSession:
@@ -249,7 +250,9 @@ async def test_stopping_lets_requests_under_way_end(node: HttpNode) -> None:
             await release.wait()
             raise IndexUnavailable("but answered")
 
-    server = HttpServer(make_app(replace(node.services, search=Slow())), listen("127.0.0.1", 0))
+    server = HttpServer(
+        make_app(replace(node.services, search=Slow())), listen("127.0.0.1", 0, "HTTP")
+    )
     await server.start()
     async with aiohttp.ClientSession() as client:
         url = f"http://127.0.0.1:{server.port}/api/dicom/studies/1.2.3"
@@ -276,7 +279,7 @@ def refused(port: int) -> None:
 
 
 async def test_servers_share_a_port_and_others_cannot_take_it() -> None:
-    listener = listen("127.0.0.1", 0)
+    listener = listen("127.0.0.1", 0, "HTTP")
     shared = [HttpServer(web.Application(), listener.dup()) for _ in range(2)]
     listener.close()
     for server in shared:
@@ -284,7 +287,7 @@ async def test_servers_share_a_port_and_others_cannot_take_it() -> None:
     port = shared[0].port
     assert shared[1].port == port
     with pytest.raises(Invalid, match=f"cannot listen for HTTP on 127.0.0.1:{port}"):
-        listen("127.0.0.1", port)
+        listen("127.0.0.1", port, "HTTP")
     await shared[0].stop()
     socket.create_connection(("127.0.0.1", port), 1).close()
     await shared[1].stop()

@@ -17,9 +17,10 @@ from pydicom.dataset import FileDataset
 from pydicom.uid import RLELossless
 
 from hilum.core.identifiers import public_id
+from hilum.core.listening import listen
 from hilum.http.intake import Intake
 from hilum.http.overrides import Overrides
-from hilum.http.server import HttpServer, listen
+from hilum.http.server import HttpServer
 from hilum.http.upload import Uploads
 from hilum.index.database import Database
 from tests import corpus, dcmtk
@@ -304,7 +305,7 @@ async def test_without_mongodb_uploads_are_safe_and_say_that_they_cannot_be_foun
         uploads = Uploads(intake, Overrides(node.services.ingest, node.services.retrieve))
         app.add_routes(uploads.routes())
         app.on_cleanup.append(intake.close)
-        server = HttpServer(app, listen("127.0.0.1", 0))
+        server = HttpServer(app, listen("127.0.0.1", 0, "HTTP"))
         await server.start()
         url = f"http://127.0.0.1:{server.port}/api/dicom/upload"
 

@@ -8,10 +8,11 @@ from typing import Any, cast
 
 import pytest
 
+from hilum.core.listening import listen
 from hilum.scp.acceptor import Admission
 from hilum.scp.association import TimeLimits
 from hilum.scp.request import Services
-from hilum.scp.server import Server, listen
+from hilum.scp.server import Server
 from hilum.scp.shares import Shares
 from tests.nodes import wait_until
 
@@ -29,7 +30,7 @@ def shares() -> Iterator[Shares]:
 
 @pytest.fixture
 def servers(shares: Shares) -> Iterator[list[Server]]:
-    with listen("127.0.0.1", 0) as listener:
+    with listen("127.0.0.1", 0, "DICOM") as listener:
         servers = [
             Server("", 0, Admission("HILUM"), SERVICES, listener=listener.dup(), shares=(shares, n))
             for n in range(2)
