@@ -1,17 +1,20 @@
 """One frame's bytes, by one positioned read (PS3.5 8, A.4)."""
 
 import struct
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from hilum.core.errors import Corrupt, NotFound, Unsupported
 from hilum.core.instance import PixelData
 from hilum.imaging.encoding import IMPLICIT_HEADER, ITEM
-from hilum.imaging.reader import Reader
+from hilum.imaging.reader import Reader, open_reader
 
 _OFFSET_BYTES: Final = 8
 
 #: A larger frame is no image anybody looks at whole, but what a bomb would announce.
 FRAME_LIMIT_BYTES: Final = 1 << 28
+#: A header is some kilobytes; what claims more in front of its pixels is no image.
+_HEAD_LIMIT_BYTES: Final = 64 << 20
 
 
 class FrameRange(NamedTuple):
@@ -81,6 +84,27 @@ def read_head(reader: Reader, data_set_offset: int, pixel_data: PixelData) -> by
     if len(head) != size:
         raise Corrupt(f"the header ends {size - len(head)} bytes early")
     return head
+
+
+def head_of(
+    path: Path, pixel_data: PixelData, transfer_syntax_uid: str, data_set_offset: int
+) -> bytes:
+    """Return `read_head` of a file, if that is not more than any image has there.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    Unsupported
+        It is more.
+    Corrupt
+        The file is shorter than it was.
+    """
+    if pixel_data.offset > _HEAD_LIMIT_BYTES:
+        raise Unsupported(f"there are {pixel_data.offset} bytes in front of the pixels")
+    with path.open("rb") as file:
+        reader = open_reader(file, transfer_syntax_uid, data_set_offset)
+        return read_head(reader, data_set_offset, pixel_data)
 
 
 def read_frame(

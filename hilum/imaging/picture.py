@@ -4,12 +4,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
-from hilum.core.errors import NotFound, Unsupported
+from hilum.core.errors import NotFound
 from hilum.core.instance import PixelData
 from hilum.imaging.decode import NATIVE, decode_frame, decoded_photometric_interpretation
 from hilum.imaging.description import ImageDescription, describe
 from hilum.imaging.formats import encode
-from hilum.imaging.frames import read_frame, read_head
+from hilum.imaging.frames import head_of, read_frame
 from hilum.imaging.overlays import Overlay, read_overlays
 from hilum.imaging.reader import open_reader
 from hilum.imaging.render import render
@@ -19,9 +19,6 @@ from hilum.imaging.values import encode_values
 #: Descriptions kept: whoever scrolls through a series comes back to its files.
 _DESCRIPTIONS: Final = 256
 _OVERLAYS: Final = 4
-
-#: A header is some kilobytes; what claims more in front of its pixels is no image.
-_HEAD_LIMIT_BYTES: Final = 64 << 20
 
 
 def is_native(transfer_syntax_uid: str) -> bool:
@@ -87,7 +84,7 @@ def _described(
 ) -> ImageDescription:
     """Return the description of a file; its path is its content's, so it never goes stale."""
     return describe(
-        _head(path, pixel_data, transfer_syntax_uid, data_set_offset), transfer_syntax_uid
+        head_of(path, pixel_data, transfer_syntax_uid, data_set_offset), transfer_syntax_uid
     )
 
 
@@ -96,15 +93,5 @@ def _overlays(
     path: Path, pixel_data: PixelData, transfer_syntax_uid: str, data_set_offset: int
 ) -> tuple[Overlay, ...]:
     """Return the overlays of a file; apart from its description, for they are large."""
-    head = _head(path, pixel_data, transfer_syntax_uid, data_set_offset)
+    head = head_of(path, pixel_data, transfer_syntax_uid, data_set_offset)
     return read_overlays(head, transfer_syntax_uid)
-
-
-def _head(
-    path: Path, pixel_data: PixelData, transfer_syntax_uid: str, data_set_offset: int
-) -> bytes:
-    if pixel_data.offset > _HEAD_LIMIT_BYTES:
-        raise Unsupported(f"there are {pixel_data.offset} bytes in front of the pixels")
-    with path.open("rb") as file:
-        reader = open_reader(file, transfer_syntax_uid, data_set_offset)
-        return read_head(reader, data_set_offset, pixel_data)

@@ -15,13 +15,11 @@ from hilum.imaging.description import describe
 from hilum.imaging.dicom_json import WORD_BYTES
 from hilum.imaging.elements import Encoding, read_elements
 from hilum.imaging.encoding import EXPLICIT_VR_BIG_ENDIAN, LENGTH_BYTES
-from hilum.imaging.frames import frame_size_bits, read_frame, read_head
+from hilum.imaging.frames import frame_size_bits, head_of, read_frame
 from hilum.imaging.reader import open_reader
 from hilum.imaging.scan import PIXEL_DATA_TAGS
 
 _LAYOUTS: Final = 1024
-#: A header is some kilobytes; what claims more in front of its pixels is no image.
-_HEAD_LIMIT_BYTES: Final = 64 << 20
 _ROWS, _COLUMNS, _SAMPLES, _ALLOCATED, _PHOTOMETRIC = map(
     tag_of,
     ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "PhotometricInterpretation"),
@@ -84,7 +82,7 @@ def raw_frame(
             return _native(path, pixel_data, transfer_syntax_uid, data_set_offset, frame_index)
         with path.open("rb") as file:
             reader = open_reader(file, transfer_syntax_uid, data_set_offset)
-            head = _read_head(path, pixel_data, transfer_syntax_uid, data_set_offset)
+            head = head_of(path, pixel_data, transfer_syntax_uid, data_set_offset)
             frame = read_frame(reader, pixel_data, frame_index)
     except FileNotFoundError as error:
         raise NotFound(f"there is no file {path.name}") from error
@@ -108,7 +106,7 @@ def native_layout(
     Invalid, Corrupt
         Its header does not say, or has become shorter.
     """
-    head = _read_head(path, pixel_data, transfer_syntax_uid, data_set_offset)
+    head = head_of(path, pixel_data, transfer_syntax_uid, data_set_offset)
     encoding = Encoding(
         explicit=head[4:6] in LENGTH_BYTES,  # whatever the file meta information says
         little_endian=transfer_syntax_uid != EXPLICIT_VR_BIG_ENDIAN,
@@ -126,16 +124,6 @@ def native_layout(
         bits_allocated=bits,
         pixel_vr=element.vr if element else "",
     )
-
-
-def _read_head(
-    path: Path, pixel_data: PixelData, transfer_syntax_uid: str, data_set_offset: int
-) -> bytes:
-    if pixel_data.offset > _HEAD_LIMIT_BYTES:
-        raise Unsupported(f"there are {pixel_data.offset} bytes in front of the pixels")
-    with path.open("rb") as file:
-        reader = open_reader(file, transfer_syntax_uid, data_set_offset)
-        return read_head(reader, data_set_offset, pixel_data)
 
 
 def _native(

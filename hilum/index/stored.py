@@ -1,6 +1,7 @@
 """What the index gives back: matches of a query, stored instances, a study's frames in order."""
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -93,20 +94,39 @@ class StudyLayout:
         instance = self.instances[position]
         return instance, index - (self._ends[position] - instance.number_of_frames)
 
+    def below(
+        self, series_instance_uid: str | None = None, sop_instance_uid: str | None = None
+    ) -> Sequence[StoredInstance]:
+        """Return the instances of the study, of a series of it, or one, in reading order.
+
+        Raises
+        ------
+        NotFound
+            There is no such series or instance.
+        """
+        if series_instance_uid is None:
+            return self.instances
+        if sop_instance_uid is None:
+            found = [
+                each
+                for each in self.instances
+                if each.identity.series_instance_uid == series_instance_uid
+            ]
+            if not found:
+                raise NotFound(
+                    f"no series {series_instance_uid} in study {self.study_instance_uid}"
+                )
+            return found
+        instance = self._by_uid.get((series_instance_uid, sop_instance_uid))
+        if instance is None:
+            raise NotFound(f"no instance {sop_instance_uid} in series {series_instance_uid}")
+        return [instance]
+
     @cached_property
-    def by_uid(self) -> dict[tuple[str, str], StoredInstance]:
-        """The instances by Series and SOP Instance UID."""
+    def _by_uid(self) -> dict[tuple[str, str], StoredInstance]:
         return {
             (each.identity.series_instance_uid, each.identity.sop_instance_uid): each
             for each in reversed(self.instances)
-        }
-
-    @cached_property
-    def first_frames(self) -> dict[str, int]:
-        """Index in the study of each instance's first frame, by the instance's public id."""
-        return {
-            instance.identity.instance: end - instance.number_of_frames
-            for instance, end in zip(self.instances, self._ends, strict=True)
         }
 
 

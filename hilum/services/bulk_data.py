@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import BinaryIO, Final
 
-from hilum.core.errors import Corrupt, NotDicom, NotFound
+from hilum.core.errors import Corrupt, NotDicom
 from hilum.imaging.data_set_values import Value, find_value
 from hilum.imaging.dicom_json import swapped
 from hilum.imaging.reader import DEFLATED, Reader, open_reader
-from hilum.index.catalogue import Catalogue
 from hilum.index.stored import StoredInstance
 from hilum.storage.store import Store
 
@@ -41,26 +40,8 @@ class Found:
 class BulkData:
     """Finds values. Runs on the loop, works in threads."""
 
-    def __init__(self, catalogue: Catalogue, store: Store) -> None:
-        self._catalogue = catalogue
+    def __init__(self, store: Store) -> None:
         self._store = store
-
-    async def instance(self, study: str, series: str, instance: str) -> StoredInstance:
-        """Return the instance under these UIDs.
-
-        Raises
-        ------
-        NotFound
-            There is none.
-        IndexUnavailable
-            MongoDB does not answer.
-        """
-        layout = await self._catalogue.study_frames(study)
-        for each in layout.instances:
-            identity = each.identity
-            if (identity.sop_instance_uid, identity.series_instance_uid) == (instance, series):
-                return each
-        raise NotFound(f"no instance {instance} in series {series} of study {study}")
 
     async def find(self, instance: StoredInstance, path: tuple[int, ...]) -> Found:
         """Return the value of an element.

@@ -92,16 +92,7 @@ class Metadata:
             MongoDB does not answer.
         """
         layout = await self._catalogue.study_frames(study)
-        selected = [
-            each
-            for each in layout.instances
-            if series in (None, each.identity.series_instance_uid)
-            and instance in (None, each.identity.sop_instance_uid)
-        ]
-        if not selected:
-            uid = instance or series or study
-            raise NotFound(f"no {'instance' if instance else 'series'} {uid} in study {study}")
-        return list(_batches(selected))
+        return list(_batches(layout.below(series, instance)))
 
     async def data_sets(self, batch: Batch) -> DataSets:
         """Return the metadata of a batch, from the cache if it is there.

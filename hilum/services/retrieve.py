@@ -67,21 +67,7 @@ class Retrieve:
             MongoDB does not answer.
         """
         layout = await self._catalogue.study_frames(study_instance_uid)
-        if series_instance_uid is None:
-            return layout.instances
-        if sop_instance_uid is None:
-            found = [
-                each
-                for each in layout.instances
-                if each.identity.series_instance_uid == series_instance_uid
-            ]
-            if not found:
-                raise NotFound(f"no series {series_instance_uid} in study {study_instance_uid}")
-            return found
-        instance = layout.by_uid.get((series_instance_uid, sop_instance_uid))
-        if instance is None:
-            raise NotFound(f"no instance {sop_instance_uid} in series {series_instance_uid}")
-        return [instance]
+        return layout.below(series_instance_uid, sop_instance_uid)
 
     def check(self, instances: Iterable[StoredInstance]) -> None:
         """Look whether the files of `instances` are there, and whole as far as size tells.

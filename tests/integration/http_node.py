@@ -94,7 +94,7 @@ async def http_node(
         retrieve=Retrieve(catalogue, store, workers, crossing),
         pictures=pictures,
         metadata=Metadata(catalogue, store, cache),
-        bulk_data=BulkData(catalogue, store),
+        bulk_data=BulkData(store),
         deletion=deletion if allow_delete else None,
         probes={"db": database.ping, "storage": _in_thread(spool.check)},
         about={"aet": "TEST", "version": "0"},

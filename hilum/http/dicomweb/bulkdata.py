@@ -21,7 +21,6 @@ from hilum.http.dicomweb.media_types import (
     choose,
     not_acceptable,
 )
-from hilum.http.dicomweb.metadata import uids_of
 from hilum.http.dicomweb.related import (
     Part,
     entity_tag,
@@ -29,9 +28,9 @@ from hilum.http.dicomweb.related import (
     send_parts_as_made,
     send_single,
 )
+from hilum.http.dicomweb.resources import INSTANCE, resource
 from hilum.http.dicomweb.sending import FileRange, part_of
 from hilum.http.dicomweb.urls import service_url
-from hilum.http.dicomweb.wado import INSTANCE
 from hilum.http.ranges import requested_range
 from hilum.imaging.data_set_values import parse_path
 from hilum.index.stored import StoredInstance
@@ -55,8 +54,7 @@ class BulkDataResources:
 
     async def _value(self, request: web.Request) -> web.StreamResponse:
         path = parse_path(request.match_info["path"])
-        study, series, uid = uids_of(request)
-        instance = await self._bulk_data.instance(study, series, uid)
+        (instance,) = await resource(self._retrieve, request)
         pixels = instance.pixel_data
         if pixels is not None and pixels.frame_offsets and path == (pixels.tag,):
             return await self._frames(request, instance)
@@ -67,7 +65,7 @@ class BulkDataResources:
         name = "/".join(f"{each:08X}" if not i % 2 else f"{each}" for i, each in enumerate(path))
         location = f"{url_of(instance, service_url(request))}/bulkdata/{name}"
         etag = entity_tag(location, instance.blob.digest, form)
-        part = Part(OCTET_STREAM, _pieces(found, uid), location)
+        part = Part(OCTET_STREAM, _pieces(found, instance.identity.sop_instance_uid), location)
         try:
             if form.multipart:
                 return await _send_in_multipart(request, part, etag)

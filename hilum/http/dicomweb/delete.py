@@ -4,19 +4,10 @@ Not in the standard, which leaves it to the origin server; resources, method and
 are those that other servers and their clients agree on.
 """
 
-from typing import Final
-
 from aiohttp import web
 
-from hilum.core.identifiers import parse_uid
-from hilum.http.dicomweb.urls import SERVICE_PATH
+from hilum.http.dicomweb.resources import INSTANCE, SERIES, STUDY, uids_of
 from hilum.services.deletion import Deletion
-
-_NAMES: Final = {
-    "study_uid": "StudyInstanceUID",
-    "series_uid": "SeriesInstanceUID",
-    "instance_uid": "SOPInstanceUID",
-}
 
 
 class Delete:
@@ -27,12 +18,8 @@ class Delete:
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes to add to the application."""
-        study = SERVICE_PATH + "/studies/{study_uid}"
-        series = study + "/series/{series_uid}"
-        instance = series + "/instances/{instance_uid}"
-        return [web.delete(path, self._delete) for path in (study, series, instance)]
+        return [web.delete(path, self._delete) for path in (STUDY, SERIES, INSTANCE)]
 
     async def _delete(self, request: web.Request) -> web.Response:
-        uids = [parse_uid(uid, _NAMES[name]) for name, uid in request.match_info.items()]
-        await self._deletion.delete(*uids)
+        await self._deletion.delete(*uids_of(request).values())
         return web.Response(status=204)

@@ -14,12 +14,11 @@ from typing import Final, TypeVar
 from aiohttp import web
 
 from hilum.core.errors import Corrupt
-from hilum.core.identifiers import parse_uid
 from hilum.http.compression import gzip, gzip_compressor, takes_gzip
 from hilum.http.dicomweb.media_types import Form, accepted, choose, not_acceptable
 from hilum.http.dicomweb.related import entity_tag, is_known
+from hilum.http.dicomweb.resources import INSTANCE, SERIES, STUDY, uids_of
 from hilum.http.dicomweb.urls import service_url
-from hilum.http.dicomweb.wado import INSTANCE, SERIES, STUDY
 from hilum.services.metadata import Batch, Metadata
 
 _MEDIA_TYPE: Final = "application/dicom+json"
@@ -32,21 +31,6 @@ _WHOLE_BYTES: Final = 8 << 20
 _KEPT_BYTES: Final = 16 << 20
 # A study may grow while a viewer has it open; to be told that it did not costs little.
 _CACHING: Final = "private, no-cache"
-
-
-def uids_of(request: web.Request) -> list[str]:
-    """Return the UIDs that a path names, of the study first.
-
-    Raises
-    ------
-    Invalid
-        One of them is none.
-    """
-    return [
-        parse_uid(request.match_info[name], name.replace("_uid", "'s UID"))
-        for name in ("study_uid", "series_uid", "instance_uid")
-        if name in request.match_info
-    ]
 
 
 class MetadataResources:
@@ -63,7 +47,7 @@ class MetadataResources:
     async def _retrieve(self, request: web.Request) -> web.StreamResponse:
         if choose(accepted(request), _FORMS) is None:
             raise not_acceptable(_FORMS)
-        batches = await self._metadata.select(*uids_of(request))
+        batches = await self._metadata.select(*uids_of(request).values())
         url = service_url(request)
         zipped = takes_gzip(request)
         etag = entity_tag(url, zipped, *(batch.name for batch in batches))

@@ -22,11 +22,11 @@ from hilum.core.errors import (
     Undecodable,
     Unsupported,
 )
-from hilum.core.identifiers import parse_uid
 from hilum.http.dicomweb.media_types import Form, accepted, choose, not_acceptable
 from hilum.http.dicomweb.related import Part, entity_tag, send_parts_as_made
 from hilum.http.dicomweb.rendering_query import parse_rendering_query
-from hilum.http.dicomweb.urls import SERVICE_PATH, service_url
+from hilum.http.dicomweb.resources import FRAMES, INSTANCE, SERIES, STUDY, resource
+from hilum.http.dicomweb.urls import service_url
 from hilum.http.parameters import whole
 from hilum.http.ranges import has, not_modified, whole_or_part
 from hilum.imaging.decode import DECODABLE
@@ -36,17 +36,8 @@ from hilum.index.stored import StoredInstance
 from hilum.services.pictures import Located, Pictures
 from hilum.services.retrieve import Retrieve
 
-_STUDY: Final = SERVICE_PATH + "/studies/{study_uid}"
-_SERIES: Final = _STUDY + "/series/{series_uid}"
-_INSTANCE: Final = _SERIES + "/instances/{instance_uid}"
-_FRAMES: Final = _INSTANCE + "/frames/{frames}"
-_LEVELS: Final = (_STUDY, _SERIES, _INSTANCE, _FRAMES)
+_LEVELS: Final = (STUDY, SERIES, INSTANCE, FRAMES)
 
-_KEYS: Final = {
-    "study_uid": "StudyInstanceUID",
-    "series_uid": "SeriesInstanceUID",
-    "instance_uid": "SOPInstanceUID",
-}
 FORMATS: Final[dict[str, Format]] = {name: kind for kind, name in MEDIA_TYPES.items()}
 #: JPEG first: it is the standard's default (PS3.18 8.7.4).
 _SINGLE: Final = tuple(Form(name) for name in FORMATS)
@@ -86,7 +77,7 @@ class Rendered:
         else:
             form = _form(request, (*_SINGLE, *_SEVERAL))
         asked = parse_rendering_query(request.query, FORMATS[form.media_type])
-        instances = await self._instances(request)
+        instances = await resource(self._retrieve, request)
         _check(frames, instances[0])
         places: Iterable[Place]
         if "instance_uid" in request.match_info:
@@ -107,22 +98,12 @@ class Rendered:
         frames = _frame_indices(request)
         kind = FORMATS[_form(request, _SINGLE).media_type]
         asked = parse_rendering_query(request.query, kind, default=_THUMBNAIL)
-        instances = await self._instances(request)
+        instances = await resource(self._retrieve, request)
         _check(frames, instances[0])
         # Of several frames, one stands for all.
         place = (instances[0], frames[0]) if frames else _representative(instances)
         located = Located(*place, asked.rendering)
         return await self.send(request, located, asked.ignored)
-
-    async def _instances(self, request: web.Request) -> Sequence[StoredInstance]:
-        """Return the instances that the path names, in reading order."""
-        return await self._retrieve.resource(
-            *(
-                parse_uid(request.match_info[name], keyword)
-                for name, keyword in _KEYS.items()
-                if name in request.match_info
-            )
-        )
 
     async def send(
         self, request: web.Request, located: Located, ignored: Sequence[str] = ()

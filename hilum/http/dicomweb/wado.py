@@ -8,7 +8,6 @@ PS3.18 10.4
 import asyncio
 from collections.abc import Sequence
 from contextlib import aclosing
-from typing import Final
 
 import structlog
 from aiohttp import web
@@ -21,7 +20,6 @@ from hilum.core.errors import (
     Undecodable,
     Unsupported,
 )
-from hilum.core.identifiers import parse_uid
 from hilum.http.dicomweb.frames import FrameParts, frame_forms, parse_frames
 from hilum.http.dicomweb.instances import (
     Choice,
@@ -49,37 +47,12 @@ from hilum.http.dicomweb.related import (
     send_parts_as_made,
     send_single,
 )
-from hilum.http.dicomweb.urls import SERVICE_PATH, service_url
+from hilum.http.dicomweb.resources import FRAMES, INSTANCE, SERIES, STUDY, resource, uids_of
+from hilum.http.dicomweb.urls import service_url
 from hilum.index.stored import StoredInstance
 from hilum.services.retrieve import Retrieve
 
 log = structlog.get_logger(__name__)
-
-STUDY: Final = SERVICE_PATH + "/studies/{study_uid}"
-SERIES: Final = STUDY + "/series/{series_uid}"
-INSTANCE: Final = SERIES + "/instances/{instance_uid}"
-
-_UIDS: Final = {"study_uid": "study", "series_uid": "series", "instance_uid": "instance"}
-
-
-async def resource(retrieve: Retrieve, request: web.Request) -> Sequence[StoredInstance]:
-    """Return the instances below the study, series or instance that a path names.
-
-    Raises
-    ------
-    Invalid
-        A UID of it is none.
-    NotFound
-        There is no such resource.
-    IndexUnavailable
-        MongoDB does not answer.
-    """
-    uids = [
-        parse_uid(request.match_info[name], f"the UID of the {what}")
-        for name, what in _UIDS.items()
-        if name in request.match_info
-    ]
-    return await retrieve.resource(*uids)
 
 
 class Wado:
@@ -94,7 +67,7 @@ class Wado:
             web.get(STUDY, self._instances),
             web.get(SERIES, self._instances),
             web.get(INSTANCE, self._instances),
-            web.get(INSTANCE + "/frames/{frames}", self._frames),
+            web.get(FRAMES, self._frames),
         ]
 
     async def _instances(self, request: web.Request) -> web.StreamResponse:
@@ -190,5 +163,5 @@ def _choices_of(
 def _tell(request: web.Request, error: HilumError) -> None:
     """Log an answer that was broken off: the client only sees that it is not whole."""
     if request.transport is None or request.transport.is_closing():
-        uids = {name: request.match_info[name] for name in _UIDS if name in request.match_info}
+        uids = uids_of(request)
         log.error("retrieve_broken_off", reason=str(error), code=error.code, **uids)
