@@ -30,6 +30,7 @@ MEMORY_BYTES: Final = (1 << 30) + (256 << 20)
 #: Helpers that may be busy with what takes long, for each of the others.
 _SLOW_FACTOR: Final = 2
 _START_SECONDS: Final = 60.0
+_PIECE_BYTES: Final = 1 << 16
 #: Helpers work side by side; threads of their own would only get in each other's way.
 _ENVIRONMENT: Final = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
@@ -254,7 +255,7 @@ class _Helper:
             raise HelperDied(await self._obituary()) from error
 
     async def _obituary(self) -> str:
-        status = await self._process.wait()
+        status = await self._ended()
         return signal.strsignal(-status) or "killed" if status < 0 else f"exit status {status}"
 
     async def end(self) -> None:
@@ -262,7 +263,15 @@ class _Helper:
         if self._process.returncode is None:
             self._process.kill()
         self._requests.close()
-        await self._process.wait()
+        await self._ended()
+
+    async def _ended(self) -> int:
+        """Wait for the end, and return the exit status."""
+        # asyncio reports an end only when the pipes are at theirs too, and it stops reading
+        # one that is full: with an answer that nobody takes any more, it would wait for ever.
+        while await self._answers.read(_PIECE_BYTES):
+            pass
+        return await self._process.wait()
 
 
 def _result(answer: bytes) -> bytes:

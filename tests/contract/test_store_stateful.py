@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
@@ -139,7 +139,14 @@ class MemoryStorageMachine(StorageMachine):
         return MemoryStore()
 
 
-PROFILE = settings(max_examples=25, stateful_step_count=25, deadline=None)
+# Each step waits for the disk, and `syncfs` for all that other tests write, too: how long it
+# takes says nothing.
+PROFILE = settings(
+    max_examples=25,
+    stateful_step_count=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 TestLocalStorage = StorageMachine.TestCase
 TestLocalStorage.settings = PROFILE
 TestMemoryStorage = MemoryStorageMachine.TestCase

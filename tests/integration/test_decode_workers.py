@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import pickle
 import random
 import signal
 import subprocess
@@ -16,9 +17,10 @@ import pytest_asyncio
 
 from hilum.core.errors import Corrupt, HilumError, NotFound, Temporary, Unsupported
 from hilum.core.instance import PixelData
+from hilum.imaging.helper import LENGTH
 from hilum.imaging.picture import draw, is_native
 from hilum.imaging.render import Rendering
-from hilum.imaging.workers import DecodeWorkers
+from hilum.imaging.workers import DecodeWorkers, _Helper
 from tests.corpus import all_files, pydicom_files
 from tests.nodes import wait_until
 from tests.pictures import Source, source
@@ -84,6 +86,10 @@ def once(flag: Path) -> bytes:
     if not flag.exists():
         hang(flag)
     return b"second"
+
+
+def large_answer() -> bytes:
+    return bytes(10_000_000)
 
 
 def take(seconds: float) -> None:
@@ -183,7 +189,7 @@ async def test_work_that_takes_too_long_is_corrupt_and_ended(tmp_path: Path) -> 
     with pytest.raises(Corrupt, match=r"longer than 0\.5 s"):
         await workers.call(hang, tmp_path / "begun")
     assert helpers() == []
-    assert await workers.call(pid)
+    assert await workers.call(pid, timeout_seconds=60)
     await workers.stop()
 
 
@@ -229,6 +235,18 @@ async def test_a_caller_that_goes_away_leaves_a_usable_pool(
     await asyncio.gather(*tasks, return_exceptions=True)
     assert all(task.cancelled() for task in tasks)
     assert await workers.picture(*compressed.arguments, 0, Rendering())
+
+
+async def test_an_answer_that_nobody_takes_does_not_keep_a_helper_from_ending() -> None:
+    """As when the node is stopped, or the time is up, while a large picture comes in."""
+    helper = await _Helper.start()
+    request = pickle.dumps((large_answer, ()))
+    helper._requests.writelines((LENGTH.pack(len(request)), request))
+    # More than asyncio reads ahead: from now on it has stopped reading.
+    await until(lambda: len(helper._answers._buffer) > 2 * 65536)
+    async with asyncio.timeout(20):
+        await helper.end()
+    assert helpers() == []
 
 
 async def test_stopping_ends_helpers_and_refuses_work(tmp_path: Path) -> None:
