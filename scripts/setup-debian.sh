@@ -36,6 +36,7 @@ bench)
     ;;
 test)
     need dcmtk test -x /usr/bin/storescu
+    need orthanc test -x /usr/sbin/Orthanc
     need chromium test -x /usr/bin/chromium
     need npm sh -c 'command -v npm'
     need fonts-dejavu-core has_font 'DejaVuSans.ttf'
