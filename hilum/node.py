@@ -304,6 +304,7 @@ def _http_services(
             "workers": settings.workers,
             "version": __version__,
         },
+        users={name: secret.get_secret_value() for name, secret in settings.http.users.items()},
         cors_origins=settings.http.cors_origins,
         trusted_proxies=settings.http.trusted_proxies,
         ohif_folder=ohif_folder(settings),

@@ -22,7 +22,7 @@ from typing import Final
 import structlog
 from pydantic import BaseModel
 
-from hilum.config.settings import Settings
+from hilum.config.settings import WITH_SECRETS, Settings
 from hilum.core.errors import Invalid, Temporary
 from hilum.index import changes
 from hilum.lifetime import background
@@ -197,7 +197,7 @@ class _Worker:
         assert process.stdout is not None
         self._log.info("worker started", pid=process.pid)
         try:
-            process.stdin.write(orders.model_dump_json().encode() + b"\n")
+            process.stdin.write(orders.model_dump_json(context=WITH_SECRETS).encode() + b"\n")
             process.stdin.close()
             async for line in process.stdout:
                 self._report = Report.model_validate_json(line)

@@ -18,6 +18,9 @@ from pydantic import (
     ByteSize,
     ConfigDict,
     Field,
+    PlainSerializer,
+    SecretStr,
+    SerializationInfo,
     model_validator,
 )
 from pydantic_settings import (
@@ -109,8 +112,20 @@ def _from_json(value: object) -> object:
         raise ValueError(f"not JSON: {error}") from None
 
 
+#: Context of a dump that holds the secrets, for a process of this node and nobody else.
+WITH_SECRETS: Final = {"secrets": True}
+
+
+def _secret(secret: SecretStr, info: SerializationInfo) -> str:
+    return secret.get_secret_value() if info.context == WITH_SECRETS else str(secret)
+
+
+#: Shown and dumped as asterisks, unless `WITH_SECRETS` is the context of the dump.
+Secret = Annotated[SecretStr, PlainSerializer(_secret, return_type=str)]
 AETitle = Annotated[str, AfterValidator(_ae_title)]
 Host = Annotated[str, AfterValidator(_host)]
+#: As HTTP Basic authentication has it (RFC 7617): a colon ends it.
+UserName = Annotated[str, Field(pattern=r"^[^:\x00-\x1f\x7f]{1,64}$")]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -177,12 +192,17 @@ class HttpSettings(_Section):
     port: Port = Field(
         default=8042, description="TCP port for the web page and the HTTP interfaces"
     )
+    users: Annotated[dict[UserName, Secret], NoDecode, BeforeValidator(_from_json)] = Field(
+        default={},
+        description='Who may ask, with which password: `{"backend": "…"}` (HTTP Basic '
+        "authentication, over everything but `/health`); empty: everybody who reaches the port",
+    )
     cors_origins: Annotated[
         tuple[Annotated[str, AfterValidator(_origin)], ...], NoDecode, BeforeValidator(_list)
     ] = Field(
         default=(),
-        description="Origins whose web pages may use DICOMweb, e.g. `https://viewer.example.org`, "
-        "separated by commas; `*` for all",
+        description="Origins whose web pages may use DICOMweb and `/api`, e.g. "
+        "`https://viewer.example.org`, separated by commas; `*` for all",
     )
     trusted_proxies: Annotated[
         tuple[Annotated[str, AfterValidator(_network)], ...], NoDecode, BeforeValidator(_list)

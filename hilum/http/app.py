@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from hilum.http.auth import Guard
 from hilum.http.cors import CrossOrigin
 from hilum.http.dicomweb.bulkdata import BulkDataResources
 from hilum.http.dicomweb.capabilities import Capabilities
@@ -59,8 +60,10 @@ class Services:
     """None: nothing is deleted over the web."""
     about: Mapping[str, Any] = field(default_factory=dict)
     """What ``/health`` says of the node beside its state."""
+    users: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Passwords by name; none: everybody may ask (`hilum.http.auth`)."""
     cors_origins: Sequence[str] = ()
-    """Whose web pages may use DICOMweb (`hilum.http.cors`)."""
+    """Whose web pages may use DICOMweb and ``/api`` (`hilum.http.cors`)."""
     trusted_proxies: Sequence[str] = ("127.0.0.0/8", "::1")
     """Who is believed how clients reach this node (`hilum.http.dicomweb.urls`)."""
     ohif_folder: Path = Path("ohif")
@@ -81,6 +84,7 @@ def make_app(services: Services) -> web.Application:
             services.metrics.middleware(),
             translate_errors,
             cross_origin.middleware(),
+            Guard(services.users, services.cors_origins).middleware(),
         ],
         client_max_size=_BODY_BYTES,
     )

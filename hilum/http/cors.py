@@ -2,7 +2,8 @@
 
 A browser lets a page of another origin (a viewer served elsewhere) read answers only if
 they say so, and asks first, with a preflight, before anything but a simple request (Fetch
-standard, 3.2). Only DICOMweb is open to others, and only to the origins that are set.
+standard, 3.2). Only DICOMweb and the front ends' API are open to others, and only to the
+origins that are set.
 """
 
 from collections.abc import Collection
@@ -12,10 +13,10 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 #: Paths that pages of other origins may use.
-_OPEN: Final = ("/dicom-web", "/wado")
+_OPEN: Final = ("/dicom-web", "/wado", "/api/")
 _ANY: Final = "*"
-_METHODS: Final = "GET, HEAD, POST, DELETE, OPTIONS"
-#: Beyond those that need no permission. `Authorization` is for a proxy in front of the node.
+_METHODS: Final = "GET, HEAD, POST, PUT, DELETE, OPTIONS"
+#: Beyond those that need no permission.
 _REQUEST_HEADERS: Final = (
     "Accept, Authorization, Cache-Control, Content-Type, If-Match, If-None-Match, "
     "If-Modified-Since, If-Range, Pragma, Range, X-Requested-With"
@@ -67,7 +68,7 @@ class CrossOrigin:
         response.headers["Access-Control-Allow-Origin"] = origin
         response.headers["Access-Control-Expose-Headers"] = _EXPOSED
         if origin != _ANY:
-            # What a proxy in front may ask for; never for just anybody.
+            # The node, or a proxy in front, may ask for them; never for just anybody.
             response.headers["Access-Control-Allow-Credentials"] = "true"
 
     def _allowed(self, request: web.Request) -> str:

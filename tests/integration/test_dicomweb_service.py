@@ -109,8 +109,10 @@ def test_other_origins_learn_nothing(open_node: RunningNode, origin: str) -> Non
     )
 
 
-def test_what_is_not_dicomweb_is_open_to_nobody(open_node: RunningNode) -> None:
-    for path in ("/", "/api/dicom/studies", "/metrics"):
+def test_what_is_not_for_viewers_and_front_ends_is_open_to_nobody(
+    open_node: RunningNode,
+) -> None:
+    for path in ("/", "/static/js/main.js", "/health", "/metrics"):
         answer = requests.get(f"{open_node.http_url}{path}", headers={"Origin": VIEWER}, timeout=30)
         assert "Access-Control-Allow-Origin" not in answer.headers
 

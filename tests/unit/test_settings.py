@@ -10,7 +10,7 @@ import pytest
 from hilum.config.cores import usable_cores
 from hilum.config.loading import WrongSettings, load, setting_keys, variable_of
 from hilum.config.masking import mask_credentials
-from hilum.config.settings import Settings
+from hilum.config.settings import WITH_SECRETS, Settings
 from tests.corpus import REPOSITORY
 
 
@@ -216,6 +216,7 @@ def test_the_documented_defaults_are_the_defaults() -> None:
         "HILUM_DICOM_PEERS",
         "HILUM_HTTP_CORS_ORIGINS",
         "HILUM_HTTP_OHIF_FOLDER",
+        "HILUM_HTTP_USERS",
         "HILUM_MONGODB_URI",
         "HILUM_WORKERS",
     }
@@ -243,3 +244,19 @@ def test_the_process_environment_is_left_alone() -> None:
     before = dict(os.environ)
     load({"HILUM_AET": "OTHER"})
     assert dict(os.environ) == before
+
+
+def test_passwords_go_to_processes_of_the_node_and_nowhere_else() -> None:
+    users = '{"backend": "s3cret"}'
+    settings = load({"HILUM_HTTP_USERS": users}).settings
+    assert "s3cret" not in repr(settings)
+    assert "s3cret" not in settings.model_dump_json()
+    told = Settings.model_validate_json(settings.model_dump_json(context=WITH_SECRETS))
+    assert told.http.users["backend"].get_secret_value() == "s3cret"
+
+
+def test_a_wrong_user_is_named_without_the_password() -> None:
+    with pytest.raises(WrongSettings) as caught:
+        load({"HILUM_HTTP_USERS": '{"back:end": "s3cret"}'})
+    assert "HILUM_HTTP_USERS" in str(caught.value)
+    assert "s3cret" not in str(caught.value)

@@ -1,0 +1,86 @@
+"""Who may ask at all: users with passwords, and no web page of a stranger.
+
+Users are named as Orthanc's ``RegisteredUsers`` are, and say who they are by HTTP Basic
+authentication (RFC 7617), so that the clients of an Orthanc need no change. Without users
+everybody is let in.
+
+A browser that is let in lends its rights to any page it shows: a page of another origin can
+have it post a form here, with the password it remembers. Such requests are refused by what
+the browser itself says of them (`Sec-Fetch-Site`, `Origin`), with users and without.
+"""
+
+import hmac
+from collections.abc import Collection, Mapping
+from typing import Final
+from urllib.parse import urlsplit
+
+from aiohttp import BasicAuth, web
+from aiohttp.typedefs import Handler, Middleware
+
+from hilum.http.answers import failure
+from hilum.http.dicomweb.urls import base_url
+
+#: The user who was let in, of a request; not there if anybody is.
+USER: Final = web.RequestKey("user", str)
+REALM: Final = "Hilum"
+#: Probes of an orchestrator have no password, and learn nothing of patients.
+_OPEN: Final = ("/health",)
+_SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+#: What browsers say of a request that the user, or a page of this node, has made.
+_OWN: Final = frozenset({"same-origin", "none"})
+
+
+class Guard:
+    """Turns away whoever may not ask.
+
+    Parameters
+    ----------
+    users
+        Passwords by name; none: everybody is let in.
+    origins
+        Whose pages may do more than read (`hilum.http.cors`); ``*`` for all.
+    """
+
+    def __init__(self, users: Mapping[str, str], origins: Collection[str] = ()) -> None:
+        self._users = {name: password.encode() for name, password in users.items()}
+        self._origins = frozenset(origin.rstrip("/").lower() for origin in origins)
+
+    def middleware(self) -> Middleware:
+        """Return the middleware; place it behind the one that answers preflights."""
+
+        @web.middleware
+        async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+            if not self._made_on_purpose(request):
+                return failure(403, "foreign-page", "a page of another origin may not do this")
+            if self._users and not request.path.startswith(_OPEN):
+                user = self._user(request.headers.get("Authorization", ""))
+                if user is None:
+                    challenge = {"WWW-Authenticate": f'Basic realm="{REALM}", charset="UTF-8"'}
+                    return failure(401, "unauthorized", "name and password, please", challenge)
+                request[USER] = user
+            return await handler(request)
+
+        return guard
+
+    def _user(self, authorization: str) -> str | None:
+        try:
+            given = BasicAuth.decode(authorization, encoding="utf-8")
+        except ValueError:
+            return None
+        password = self._users.get(given.login)
+        # A user who does not exist takes as long as a wrong password.
+        matches = hmac.compare_digest(given.password.encode(), password or b"")
+        return given.login if matches and password is not None else None
+
+    def _made_on_purpose(self, request: web.Request) -> bool:
+        """Whether this is no request that a strange page has a browser make."""
+        if request.method in _SAFE_METHODS:
+            return True
+        origin = request.headers.get("Origin", "").lower()
+        if origin and (origin in self._origins or "*" in self._origins):
+            return True
+        site = request.headers.get("Sec-Fetch-Site")
+        if site is not None:
+            return site in _OWN
+        # An older browser, or a program: that sends no origin.
+        return not origin or urlsplit(origin).netloc == urlsplit(base_url(request).lower()).netloc
