@@ -101,6 +101,17 @@ class PeerUnreachable(Temporary):
     code = "peer-unreachable"
 
 
+class PeerRefused(HilumError):
+    """A DICOM peer is there, and answered that it cannot or will not do what was asked."""
+
+    code = "peer-refused"
+
+    def __init__(self, message: str, status: int = 0x0110) -> None:
+        super().__init__(message)
+        self.status = status
+        """Of the final response (PS3.7 Annex C)."""
+
+
 class Corrupt(HilumError):
     """Stored bytes are damaged or cannot be decoded."""
 

@@ -12,6 +12,7 @@ from hilum.core.errors import (
     HilumError,
     Invalid,
     NotFound,
+    PeerRefused,
     PeerUnreachable,
     StorageFull,
     Temporary,
@@ -31,6 +32,7 @@ STATUSES: Final[dict[type[HilumError], int]] = {
     Temporary: 503,
     StorageFull: 507,
     PeerUnreachable: 502,
+    PeerRefused: 502,
     Corrupt: 500,
     HilumError: 500,
 }

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import BinaryIO, Final
 
 from hilum.core.errors import Corrupt, Invalid
-from hilum.scp.command import RESPONSE_BIT, Command, CommandField, decode
+from hilum.scp.command import RESPONSE_BIT, Command, CommandField, decode, is_pending
 from hilum.scp.outflow import DataSet, Outflow
 from hilum.scp.upper_layer import (
     AbortReason,
@@ -257,12 +257,53 @@ class Association:
         head = self._unhold() + self._layer.encode(data_set.context_id, command.encode())
         self._outflow.send(data_set, head, meanwhile)
         when_sent()
-        return self._await_response(command, meanwhile)
+        response = self._await_response(command, meanwhile)
+        self.skip_data_set()
+        return response
 
     def request(self, context: Context, command: Command) -> Command:
         """Perform an operation without data sets; return the response."""
         self.send(context, command)
-        return self._await_response(command, lambda: None)
+        response = self._await_response(command, lambda: None)
+        self.skip_data_set()
+        return response
+
+    def responses(
+        self,
+        context: Context,
+        command: Command,
+        identifier: bytes,
+        meanwhile: Callable[[], None],
+    ) -> Iterator[tuple[Command, bytes]]:
+        """Perform an operation that is answered more than once: C-FIND or C-MOVE.
+
+        Parameters
+        ----------
+        identifier
+            The data set of the request.
+        meanwhile
+            Called several times a second while no response comes; it may `cancel`.
+
+        Yields
+        ------
+        response, identifier
+            The pending ones and the final one, each with the data set it has, if any.
+
+        Raises
+        ------
+        AssociationLost
+            Or the next response does not come in time.
+        """
+        self.send(context, command, identifier)
+        while True:
+            response = self._await_response(command, meanwhile)
+            yield response, self.read_data_set()
+            if not is_pending(response.status or 0):
+                return
+
+    def cancel(self, context: Context, message_id: int) -> None:
+        """Ask the peer to end an operation of ours early (PS3.7 9.3.2.3); it may not."""
+        self.send(context, Command(CommandField.C_CANCEL_RQ, responded_message_id=message_id))
 
     # -- the end -----------------------------------------------------------------------
 
@@ -350,7 +391,6 @@ class Association:
                 continue
             if command.responded_message_id != request.message_id or command.status is None:
                 raise ProtocolViolation("a response to something that was not asked")
-            self.skip_data_set()
             return command
 
     def _note_cancel(self, message: Message) -> None:

@@ -56,6 +56,11 @@ _ELEMENTS: Final = {
 }
 
 
+def is_pending(status: int) -> bool:
+    """Whether further responses follow one with this status (PS3.7 C.1: FF00H, FF01H)."""
+    return status >> 1 == 0xFF00 >> 1
+
+
 @dataclass(slots=True)
 class Command:
     """A command set; None is an element that is not there."""

@@ -194,6 +194,8 @@ class RawPeer:
     def __init__(self, connection: socket.socket) -> None:
         self.socket = connection
         self.socket.settimeout(30)
+        self.proposed: dict[str, list[str]] = {}
+        """What one that was accepted has proposed: transfer syntaxes by abstract syntax."""
 
     @classmethod
     def connect(cls, address: tuple[str, int]) -> Self:
@@ -320,6 +322,8 @@ def accept(listener: socket.socket, transfer_syntaxes: Sequence[str] | None = No
         if item_type != 0x20:
             continue
         offered = [v.decode().rstrip("\0") for t, v in _items(item[4:]) if t == 0x40]
+        abstract = next(v.decode().rstrip("\0") for t, v in _items(item[4:]) if t == 0x30)
+        peer.proposed.setdefault(abstract, []).extend(offered)
         usable = [uid for uid in offered if transfer_syntaxes is None or uid in transfer_syntaxes]
         chosen, result = (usable[0], 0) if usable else (offered[0], 4)
         head = struct.pack(">BBBB", item[0], 0, result, 0)

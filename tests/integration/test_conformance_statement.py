@@ -1,6 +1,7 @@
 """docs/conformance.md against a running node: its tables say what the node does."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -8,11 +9,15 @@ from pydicom._uid_dict import UID_dictionary
 
 from hilum.config.settings import Settings
 from hilum.core.levels import COMPUTED_KEYWORDS, STORED_KEYWORDS, Level, json_tag, vr_of
+from hilum.core.peer import Peer
 from hilum.imaging.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from hilum.imaging.transcode import can_transcode
 from hilum.scp import status
 from hilum.scp.association import TimeLimits
 from hilum.scp.command import CommandField
+from hilum.scp.contexts import FIND_MODELS, MOVE_MODELS
+from hilum.scp.find_scu import find
+from hilum.scp.move_scu import move
 from hilum.scp.upper_layer import _LARGEST_PDU_BYTES
 from tests.integration.peers import (
     BIG_ENDIAN,
@@ -21,7 +26,10 @@ from tests.integration.peers import (
     EXPLICIT,
     IMPLICIT,
     Accepted,
+    accept,
     calling,
+    command,
+    listening,
 )
 from tests.integration.scp_node import ScpNode, scp_node
 
@@ -80,7 +88,54 @@ def services() -> dict[str, list[str]]:
 
 def test_overview_names_every_model_and_no_more() -> None:
     assert set(services()) == {"Verification", "Storage", *MODELS}
-    assert all(services()[name] == ["no", "yes"] for name in MODELS)
+    used = {f"{model} Root {name}" for model in ("Patient", "Study") for name in ("FIND", "MOVE")}
+    for name in MODELS:
+        user = "yes" if name.removeprefix("Query/Retrieve, ") in used else "no"
+        assert services()[name] == [user, "yes"]
+
+
+def test_models_are_proposed_as_the_statement_says() -> None:
+    """What it uses of both models, in which transfer syntaxes, and which one it takes."""
+    for use, (patient_root, study_root) in ((ask, FIND_MODELS), (order, MOVE_MODELS)):
+        for level, expected in ((Level.PATIENT, patient_root), (Level.STUDY, study_root)):
+            proposed, used = proposed_by(use, level)
+            assert set(proposed) == {patient_root, study_root}
+            assert all(set(syntaxes) == {EXPLICIT, IMPLICIT} for syntaxes in proposed.values())
+            assert used == expected
+
+
+def ask(peer: Peer, level: Level) -> None:
+    list(find(peer, "HILUM", level, {}))
+
+
+def order(peer: Peer, level: Level) -> None:
+    move(peer, "HILUM", level, {}, "DEST")
+
+
+def proposed_by(
+    use: Callable[[Peer, Level], None], level: Level
+) -> tuple[dict[str, list[str]], str]:
+    """Return the transfer syntaxes proposed by SOP class, and the class that is then used."""
+    with listening() as listener, ThreadPoolExecutor(1) as pool:
+        peer = Peer("PEER", *listener.getsockname())
+        using = pool.submit(use, peer, level)
+        called = accept(listener)
+        message = called.receive()
+        asked = message.command
+        called.request(
+            message.context_id,
+            command(
+                AffectedSOPClassUID=asked.AffectedSOPClassUID,
+                CommandField=asked.CommandField | 0x8000,
+                MessageIDBeingRespondedTo=asked.MessageID,
+                CommandDataSetType=0x0101,
+                Status=0,
+            ),
+        )
+        assert called.read_pdu()[0] == 5
+        called.close()
+        using.result(10)
+    return called.proposed, str(asked.AffectedSOPClassUID)
 
 
 def test_names_are_those_of_the_dictionary() -> None:
