@@ -22,7 +22,8 @@ from typing import Final
 import structlog
 from pydantic import BaseModel
 
-from hilum.config.settings import WITH_SECRETS, Settings
+from hilum.config.section import WITH_SECRETS
+from hilum.config.settings import Settings
 from hilum.core.errors import Invalid, Temporary
 from hilum.index import changes
 from hilum.lifetime import background

@@ -6,21 +6,15 @@ name of an environment variable follows from the place of a setting: ``dicom.por
 """
 
 import ipaddress
-import json
 import re
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
     ByteSize,
-    ConfigDict,
     Field,
-    PlainSerializer,
-    SecretStr,
-    SerializationInfo,
     model_validator,
 )
 from pydantic_settings import (
@@ -31,6 +25,7 @@ from pydantic_settings import (
 )
 
 from hilum.config.cores import usable_cores
+from hilum.config.section import Secret, Section, UserName, comma_separated, from_json
 from hilum.core.errors import Invalid
 from hilum.core.identifiers import parse_ae_title
 from hilum.core.peer import Peer
@@ -81,13 +76,6 @@ def _mongodb_uri(text: str) -> str:
     return text
 
 
-def _list(value: object) -> object:
-    """Split what an environment variable writes with commas; a TOML list stays as it is."""
-    if not isinstance(value, str):
-        return value
-    return [part.strip() for part in value.split(",") if part.strip()]
-
-
 def _origin(text: str) -> str:
     if text != "*" and not _ORIGIN.fullmatch(text):
         raise ValueError(f"not an origin such as https://viewer.example.org: {text[:80]!r}")
@@ -103,51 +91,24 @@ def _network(text: str) -> str:
     return text
 
 
-def _from_json(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    try:
-        return json.loads(value)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"not JSON: {error}") from None
-
-
-#: Context of a dump that holds the secrets, for a process of this node and nobody else.
-WITH_SECRETS: Final = {"secrets": True}
-
-
-def _secret(secret: SecretStr, info: SerializationInfo) -> str:
-    return secret.get_secret_value() if info.context == WITH_SECRETS else str(secret)
-
-
-#: Shown and dumped as asterisks, unless `WITH_SECRETS` is the context of the dump.
-Secret = Annotated[SecretStr, PlainSerializer(_secret, return_type=str)]
 AETitle = Annotated[str, AfterValidator(_ae_title)]
 Host = Annotated[str, AfterValidator(_host)]
-#: As HTTP Basic authentication has it (RFC 7617): a colon ends it.
-UserName = Annotated[str, Field(pattern=r"^[^:\x00-\x1f\x7f]{1,64}$")]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
-class _Section(BaseModel):
-    """A table of the settings file; a name it does not know is a fault."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class PeerSettings(_Section):
+class PeerSettings(Section):
     """Where a DICOM peer listens."""
 
     host: Host
     port: Port
 
 
-class DicomSettings(_Section):
+class DicomSettings(Section):
     """The DICOM edge."""
 
     port: Port = Field(default=4242, description="TCP port for DICOM associations")
-    peers: Annotated[dict[AETitle, PeerSettings], NoDecode, BeforeValidator(_from_json)] = Field(
+    peers: Annotated[dict[AETitle, PeerSettings], NoDecode, BeforeValidator(from_json)] = Field(
         default={},
         description="Destinations of C-MOVE and known callers, by AE title: "
         '`{"WORKSTATION": {"host": "10.0.0.7", "port": 11112}}`',
@@ -186,26 +147,30 @@ class DicomSettings(_Section):
         return {title: Peer(title, peer.host, peer.port) for title, peer in self.peers.items()}
 
 
-class HttpSettings(_Section):
+class HttpSettings(Section):
     """The HTTP edge."""
 
     port: Port = Field(
         default=8042, description="TCP port for the web page and the HTTP interfaces"
     )
-    users: Annotated[dict[UserName, Secret], NoDecode, BeforeValidator(_from_json)] = Field(
+    users: Annotated[dict[UserName, Secret], NoDecode, BeforeValidator(from_json)] = Field(
         default={},
         description='Who may ask, with which password: `{"backend": "…"}` (HTTP Basic '
         "authentication, over everything but `/health`); empty: everybody who reaches the port",
     )
     cors_origins: Annotated[
-        tuple[Annotated[str, AfterValidator(_origin)], ...], NoDecode, BeforeValidator(_list)
+        tuple[Annotated[str, AfterValidator(_origin)], ...],
+        NoDecode,
+        BeforeValidator(comma_separated),
     ] = Field(
         default=(),
         description="Origins whose web pages may use DICOMweb and `/api`, e.g. "
         "`https://viewer.example.org`, separated by commas; `*` for all",
     )
     trusted_proxies: Annotated[
-        tuple[Annotated[str, AfterValidator(_network)], ...], NoDecode, BeforeValidator(_list)
+        tuple[Annotated[str, AfterValidator(_network)], ...],
+        NoDecode,
+        BeforeValidator(comma_separated),
     ] = Field(
         default=_NEAR,
         description="Addresses and networks of reverse proxies, separated by commas; what they say "
@@ -228,7 +193,7 @@ class HttpSettings(_Section):
     )
 
 
-class MongodbSettings(_Section):
+class MongodbSettings(Section):
     """Where the index lives."""
 
     uri: Annotated[str, AfterValidator(_mongodb_uri)] | None = Field(
@@ -242,7 +207,7 @@ class MongodbSettings(_Section):
     )
 
 
-class StorageSettings(_Section):
+class StorageSettings(Section):
     """Where the bytes live."""
 
     disk_reserve: ByteSize = Field(
@@ -261,7 +226,7 @@ class StorageSettings(_Section):
     )
 
 
-class LogSettings(_Section):
+class LogSettings(Section):
     """What the node says while it runs."""
 
     level: Literal["debug", "info", "warning", "error"] = Field(

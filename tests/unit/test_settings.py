@@ -10,7 +10,8 @@ import pytest
 from hilum.config.cores import usable_cores
 from hilum.config.loading import WrongSettings, load, setting_keys, variable_of
 from hilum.config.masking import mask_credentials
-from hilum.config.settings import WITH_SECRETS, Settings
+from hilum.config.section import WITH_SECRETS
+from hilum.config.settings import Settings
 from tests.corpus import REPOSITORY
 
 
