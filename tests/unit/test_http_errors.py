@@ -28,6 +28,7 @@ EXPECTED = {
     errors.StorageUnavailable: (503, "storage-unavailable"),
     errors.IndexUnavailable: (503, "index-unavailable"),
     errors.PeerUnreachable: (502, "peer-unreachable"),
+    errors.PeerRefused: (502, "peer-refused"),
     errors.Corrupt: (500, "corrupt"),
     Archive: (400, "bad-archive"),
     Malformed: (400, "malformed-multipart"),
