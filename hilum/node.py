@@ -27,6 +27,7 @@ from hilum.index.catalogue import Catalogue
 from hilum.index.changes import Changes
 from hilum.index.database import Database
 from hilum.index.remover import Remover
+from hilum.index.resources import Resources
 from hilum.index.writer import Writer
 from hilum.lifetime import background
 from hilum.premises import SPOOL, Listeners, holding, listening, ohif_folder, with_mongodb
@@ -80,6 +81,7 @@ class Core:
     pictures: Pictures
     metadata: Metadata
     bulk_data: BulkData
+    resources: Resources
     deletion: Deletion
     database: Database
     spool: Spool
@@ -193,6 +195,7 @@ async def open_core(settings: Settings, changes: Changes | None = None) -> Async
             pictures=pictures,
             metadata=metadata,
             bulk_data=BulkData(store),
+            resources=Resources(database),
             deletion=deletion,
             database=database,
             spool=spool,
@@ -295,6 +298,7 @@ def _http_services(
         pictures=core.pictures,
         metadata=core.metadata,
         bulk_data=core.bulk_data,
+        resources=core.resources,
         deletion=core.deletion if settings.http.allow_delete else None,
         probes={"db": core.database.ping, "storage": probe_storage},
         metrics=Metrics(colleagues),

@@ -117,6 +117,7 @@ STORED_KEYWORDS: Final[dict[Level, tuple[str, ...]]] = {
         "NumberOfTemporalPositions",
         "NumberOfSlices",
         "NumberOfTimeSlices",
+        "AcquisitionDeviceProcessingDescription",
     ),
     Level.IMAGE: (
         "SOPInstanceUID",

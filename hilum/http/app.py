@@ -25,12 +25,15 @@ from hilum.http.health import Check, Health, Probe
 from hilum.http.intake import Intake
 from hilum.http.metrics import Metrics
 from hilum.http.ohif import Ohif
+from hilum.http.orthanc.api import orthanc_routes
+from hilum.http.orthanc.errors import speak_orthanc
 from hilum.http.overrides import Overrides
 from hilum.http.pages import Pages, add_security_headers
 from hilum.http.routes import note_route
 from hilum.http.studies import Studies
 from hilum.http.upload import Uploads
 from hilum.http.wado_uri import WadoUri
+from hilum.index.resources import Resources
 from hilum.services.bulk_data import BulkData
 from hilum.services.deletion import Deletion
 from hilum.services.ingest import Ingest
@@ -53,6 +56,7 @@ class Services:
     pictures: Pictures
     metadata: Metadata
     bulk_data: BulkData
+    resources: Resources
     probes: Mapping[str, Probe]
     """Health checks, by the name they have below ``/health``."""
     metrics: Metrics = field(default_factory=Metrics)
@@ -83,6 +87,7 @@ def make_app(services: Services) -> web.Application:
             note_route,
             services.metrics.middleware(),
             translate_errors,
+            speak_orthanc,
             cross_origin.middleware(),
             Guard(services.users, services.cors_origins).middleware(),
         ],
@@ -107,6 +112,7 @@ def make_app(services: Services) -> web.Application:
             *rendered.routes(),
             *WadoUri(services.retrieve, services.search, rendered).routes(),
             *Ohif(services.ohif_folder).routes(),
+            *orthanc_routes(services, intake),
             *Pages().routes(),
         ]
     )

@@ -8,7 +8,7 @@ from hilum.core.instance import Attributes
 from hilum.core.levels import Level
 from hilum.core.query import Condition, Exact, Query
 from hilum.index.catalogue import Catalogue
-from hilum.index.stored import Match
+from hilum.index.stored import Match, Statistics
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,10 @@ class Search:
     async def count(self, query: Query) -> int:
         """Return how many matches `query` has, its limit and offset left aside."""
         return await self._catalogue.count(query)
+
+    async def statistics(self) -> Statistics:
+        """Return what the index holds, all in all."""
+        return await self._catalogue.statistics()
 
     async def study(self, study_instance_uid: str) -> StudyTree:
         """Return one study with its series and instances.

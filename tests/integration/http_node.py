@@ -16,6 +16,7 @@ from hilum.imaging.workers import DecodeWorkers
 from hilum.index.catalogue import Catalogue
 from hilum.index.database import Database
 from hilum.index.remover import Remover
+from hilum.index.resources import Resources
 from hilum.index.writer import Writer
 from hilum.services.bulk_data import BulkData
 from hilum.services.crossing import Crossing
@@ -95,6 +96,7 @@ async def http_node(
         pictures=pictures,
         metadata=Metadata(catalogue, store, cache),
         bulk_data=BulkData(store),
+        resources=Resources(database),
         deletion=deletion if allow_delete else None,
         probes={"db": database.ping, "storage": _in_thread(spool.check)},
         about={"aet": "TEST", "version": "0"},

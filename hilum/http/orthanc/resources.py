@@ -1,0 +1,42 @@
+"""Resources as Orthanc's paths name them: levels by their plurals, and the id in the path."""
+
+from typing import Final
+
+from aiohttp import web
+
+from hilum.core.levels import Level
+
+#: First part of a path, by level.
+PLURALS: Final = {
+    Level.PATIENT: "patients",
+    Level.STUDY: "studies",
+    Level.SERIES: "series",
+    Level.IMAGE: "instances",
+}
+#: As ``Type`` and ``Level`` say it.
+NAMES: Final = {
+    Level.PATIENT: "Patient",
+    Level.STUDY: "Study",
+    Level.SERIES: "Series",
+    Level.IMAGE: "Instance",
+}
+LEVELS: Final = {plural: level for level, plural in PLURALS.items()}
+
+
+def path_of(level: Level, rest: str = "") -> str:
+    """Return the pattern of a route below the resources of a level.
+
+    ``path_of(Level.STUDY, "/series")`` is ``/studies/{id}/series``. Write routes with it, so
+    that `level_of` and `id_of` understand their requests.
+    """
+    return f"/{PLURALS[level]}/{{id}}{rest}"
+
+
+def level_of(request: web.Request) -> Level:
+    """Return the level of the resource that the path names."""
+    return LEVELS[request.path.split("/", 2)[1]]
+
+
+def id_of(request: web.Request) -> str:
+    """Return the public id in the path."""
+    return request.match_info["id"]
