@@ -89,9 +89,7 @@ def text_of(element: dict[str, Any]) -> str:
 def main_dicom_tags(level: Level, attributes: Attributes) -> dict[str, str]:
     """Return what is known of the main tags of `level` from attributes alone."""
     tags = {keyword: json_tag(keyword) for keyword in MAIN_DICOM_TAGS[level]}
-    return {
-        keyword: text_of(attributes[tag]) for keyword, tag in tags.items() if tag in attributes
-    }
+    return {keyword: text_of(attributes[tag]) for keyword, tag in tags.items() if tag in attributes}
 
 
 def _text(value: Any) -> str:

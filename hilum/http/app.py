@@ -112,7 +112,7 @@ def make_app(services: Services) -> web.Application:
             *rendered.routes(),
             *WadoUri(services.retrieve, services.search, rendered).routes(),
             *Ohif(services.ohif_folder).routes(),
-            *orthanc_routes(services, intake),
+            *orthanc_routes(services),
             *Pages().routes(),
         ]
     )

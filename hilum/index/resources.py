@@ -252,7 +252,7 @@ class Resources:
 
 
 def _resource(level: Level, document: Document) -> Resource:
-    updated_at = document.get("updated_at", document["received_at"])
+    updated_at = document.get("updated_at") or document["received_at"]
     uids = (
         document["StudyInstanceUID"],
         document.get("SeriesInstanceUID", ""),

@@ -1,4 +1,4 @@
-"""docs/http-api.md and docs/dicomweb.md have every route, code and status there is."""
+"""The pages about HTTP have every route, code and status there is."""
 
 import re
 from collections.abc import Iterator
@@ -13,7 +13,8 @@ from hilum.http.studies import FILTERS
 from tests.corpus import REPOSITORY
 
 PAGE = "\n".join(
-    (REPOSITORY / "docs" / name).read_text() for name in ("http-api.md", "dicomweb.md")
+    (REPOSITORY / "docs" / name).read_text()
+    for name in ("http-api.md", "dicomweb.md", "orthanc.md")
 )
 
 
@@ -29,6 +30,7 @@ def routes() -> Iterator[tuple[str, str]]:
         pictures=sentinel.pictures,
         metadata=sentinel.metadata,
         bulk_data=sentinel.bulk_data,
+        resources=sentinel.resources,
         deletion=sentinel.deletion,
         probes={"db": probe, "storage": probe},
     )

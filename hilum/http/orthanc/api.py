@@ -4,14 +4,13 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from hilum.http.intake import Intake
 from hilum.http.orthanc.system import System
 
 if TYPE_CHECKING:
     from hilum.http.app import Services
 
 
-def orthanc_routes(services: "Services", intake: Intake) -> list[web.RouteDef]:
+def orthanc_routes(services: "Services") -> list[web.RouteDef]:
     """Return the routes, each group from the file that answers them."""
     return [
         *System(services.search, services.about).routes(),

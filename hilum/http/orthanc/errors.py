@@ -33,7 +33,13 @@ _OWN: Final = (
     *("/static", "/favicon.ico"),
 )
 
-#: Orthanc's numbers for what can go wrong, and its words (its Enumerations.cpp).
+#: Orthanc's numbers for what can go wrong, those that handlers raise by name.
+OUT_OF_RANGE: Final = 3
+INEXISTENT_ITEM: Final = 7
+BAD_REQUEST: Final = 8
+BAD_FILE_FORMAT: Final = 15
+UNKNOWN_RESOURCE: Final = 17
+#: Of all of them, its words (Orthanc's Enumerations.cpp).
 _WORDS: Final = {
     -1: "Internal error",
     2: "Not implemented yet",
@@ -67,39 +73,29 @@ _NUMBERS: Final[dict[type[HilumError], int]] = {
     Corrupt: 20,
     HilumError: -1,
 }
+#: Statuses of those that handlers raise; of any other it is 400.
+_STATUSES: Final = {INEXISTENT_ITEM: 404, UNKNOWN_RESOURCE: 404}
 _OF_STATUSES: Final = {400: 8, 404: 17, 408: 16, 413: 8, 415: 2, 501: 2}
 _RETRY_AFTER_SECONDS: Final = 5
 #: As nginx logs it: the client closed the connection before it had an answer.
 _CLIENT_GONE: Final = 499
 
 
-class BadJson(Invalid):
-    """The body is not the JSON that was expected."""
+class Refusal(Exception):
+    """A request that Orthanc refuses with a number of its own.
 
-    code = "bad-json"
+    Parameters
+    ----------
+    number
+        One of those above, such as `BAD_REQUEST`.
+    details
+        What more there is to say.
+    """
 
-
-class NoSuchItem(NotFound):
-    """A resource that is there has no such metadata, attachment or the like."""
-
-    code = "no-such-item"
-
-
-class BadUri(Invalid):
-    """An argument of the URL cannot be what it should be."""
-
-    code = "bad-uri"
-
-
-class OutOfRange(Invalid):
-    """A value has the right type and is none of those allowed."""
-
-    code = "out-of-range"
-
-
-_NUMBERS[BadJson] = 15
-_NUMBERS[NoSuchItem] = 7
-_NUMBERS[OutOfRange] = 3
+    def __init__(self, number: int, details: str = "") -> None:
+        super().__init__(details)
+        self.number = number
+        self.status = _STATUSES.get(number, 400)
 
 
 def speaks_orthanc(path: str) -> bool:
@@ -160,6 +156,8 @@ async def speak_orthanc(request: web.Request, handler: Handler) -> web.StreamRes
         return await handler(request)
     try:
         return await handler(request)
+    except Refusal as error:
+        return error_answer(request, error.status, error.number, str(error))
     except HilumError as error:
         if isinstance(error, Corrupt):
             log.exception("corrupt", route=route_name(request))

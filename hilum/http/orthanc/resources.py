@@ -23,13 +23,17 @@ NAMES: Final = {
 LEVELS: Final = {plural: level for level, plural in PLURALS.items()}
 
 
-def path_of(level: Level, rest: str = "") -> str:
-    """Return the pattern of a route below the resources of a level.
+def path_of(*levels: Level, below: str = "") -> str:
+    """Return the pattern of a route to a resource of any of these levels, or below it.
 
-    ``path_of(Level.STUDY, "/series")`` is ``/studies/{id}/series``. Write routes with it, so
-    that `level_of` and `id_of` understand their requests.
+    ``path_of(Level.STUDY, below="/series")`` is ``/studies/{id}/series``; of all levels it is
+    one route, ``/{level}/{id}/…``. Make routes with it, so that `level_of` and `id_of`
+    understand their requests.
     """
-    return f"/{PLURALS[level]}/{{id}}{rest}"
+    if len(levels) == 1:
+        return f"/{PLURALS[levels[0]]}/{{id}}{below}"
+    plurals = "|".join(PLURALS[level] for level in levels or Level)
+    return f"/{{level:{plurals}}}/{{id}}{below}"
 
 
 def level_of(request: web.Request) -> Level:

@@ -7,7 +7,7 @@ from typing import Any, Final
 from aiohttp import web
 from pydicom.uid import generate_uid
 
-from hilum.http.orthanc.errors import BadUri
+from hilum.http.orthanc.errors import UNKNOWN_RESOURCE, Refusal
 from hilum.http.orthanc.styled import json_answer, text_answer
 from hilum.services.search import Search
 
@@ -94,7 +94,7 @@ class System:
 
     async def _generate_uid(self, request: web.Request) -> web.Response:
         if request.query.get("level") not in {"patient", "study", "series", "instance"}:
-            raise BadUri("level is patient, study, series or instance")
+            raise Refusal(UNKNOWN_RESOURCE, "level is patient, study, series or instance")
         return text_answer(generate_uid())
 
 
