@@ -23,14 +23,16 @@ from hilum.http.colleagues import Colleagues
 from hilum.http.metrics import Metrics
 from hilum.http.server import HttpServer
 from hilum.imaging.workers import DecodeWorkers
+from hilum.index.bookmark import Bookmark
 from hilum.index.catalogue import Catalogue
 from hilum.index.changes import Changes
 from hilum.index.database import Database
+from hilum.index.references import References
 from hilum.index.remover import Remover
 from hilum.index.resources import Resources
 from hilum.index.writer import Writer
 from hilum.lifetime import background
-from hilum.premises import SPOOL, Listeners, holding, listening, ohif_folder, with_mongodb
+from hilum.premises import SPOOL, Listeners, beside, holding, listening, ohif_folder, with_mongodb
 from hilum.scp.acceptor import Admission
 from hilum.scp.association import TimeLimits
 from hilum.scp.request import Services as ScpServices
@@ -44,6 +46,7 @@ from hilum.services.ingest import Ingest
 from hilum.services.metadata import Metadata
 from hilum.services.pictures import Pictures
 from hilum.services.promotion import Promotion
+from hilum.services.reindexing import Reindexing
 from hilum.services.retrieve import Retrieve
 from hilum.services.search import Search
 from hilum.storage.cache import Cache
@@ -83,6 +86,8 @@ class Core:
     bulk_data: BulkData
     resources: Resources
     deletion: Deletion
+    reindexing: Reindexing
+    references: References
     database: Database
     spool: Spool
     store: LocalStore
@@ -177,13 +182,15 @@ async def open_core(settings: Settings, changes: Changes | None = None) -> Async
             log.info("spool replayed", instances=replayed, complete=complete)
         adopting = asyncio.create_task(_keep_adopting(spools, spool, ingest))
         await stack.enter_async_context(background(adopting))
-        deletion = Deletion(Remover(database), store, crossing, cache)
+        remover = Remover(database)
+        deletion = Deletion(remover, store, crossing, cache)
         resuming = asyncio.create_task(keep_resuming(deletion))
         await stack.enter_async_context(background(resuming))
 
         workers = DecodeWorkers(_decoders(settings.workers))
         await stack.enter_async_context(background(asyncio.create_task(_keep_giving_way(cache))))
         pictures = Pictures(catalogue, store, workers, cache)
+        references = References(database)
         stack.callback(pictures.close)
         stack.push_async_callback(workers.stop)
         core = Core(
@@ -197,6 +204,15 @@ async def open_core(settings: Settings, changes: Changes | None = None) -> Async
             bulk_data=BulkData(store),
             resources=Resources(database),
             deletion=deletion,
+            reindexing=Reindexing(
+                store,
+                Writer(database),
+                references,
+                remover,
+                Bookmark(database),
+                settings.storage.conflict_policy,
+            ),
+            references=references,
             database=database,
             spool=spool,
             store=store,
@@ -207,6 +223,29 @@ async def open_core(settings: Settings, changes: Changes | None = None) -> Async
         finally:
             if not await promotion.drained(_DRAIN_SECONDS):
                 log.warning("stopping with instances in the spool", backlog=promotion.backlog)
+
+
+@asynccontextmanager
+async def open_index(settings: Settings) -> AsyncIterator[tuple[LocalStore, References]]:
+    """Open the store and the index for reading, beside a node if one runs.
+
+    Without one, what a dead one has left in the spool is finished first.
+
+    Raises
+    ------
+    StorageUnavailable, Invalid, IndexUnavailable
+        See `hilum.premises.beside` and `open_core`.
+    """
+    async with AsyncExitStack() as stack:
+        complete, runs = await stack.enter_async_context(beside(settings))
+        if not runs:
+            core = await stack.enter_async_context(open_core(complete))
+            yield core.store, core.references
+            return
+        assert complete.mongodb.uri is not None
+        database = Database.connect(complete.mongodb.uri, complete.mongodb.database)
+        stack.callback(database.close)
+        yield LocalStore(settings.data_dir / "objects"), References(database)
 
 
 @asynccontextmanager

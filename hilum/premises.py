@@ -10,8 +10,9 @@ from typing import Final
 
 from hilum.config.settings import Settings
 from hilum.core.listening import listen
-from hilum.index.mongod import EmbeddedMongod
+from hilum.index.mongod import EmbeddedMongod, running_uri
 from hilum.lifetime import background
+from hilum.storage.lock import InUse
 from hilum.storage.spools import claim
 
 #: In the data folder.
@@ -64,6 +65,35 @@ async def listening(settings: Settings) -> AsyncIterator[Listeners]:
 
 
 @asynccontextmanager
+async def beside(settings: Settings) -> AsyncIterator[tuple[Settings, bool]]:
+    """Have a MongoDB to read in, whether a node runs on the data folder or not.
+
+    Yields settings that say where it is, and whether a node runs; if none does, the data folder
+    is held as a node holds it.
+
+    Raises
+    ------
+    StorageUnavailable
+        The data folder cannot be used.
+    Invalid
+        There is no MongoDB to start, or that of the running node cannot be found.
+    IndexUnavailable
+        It does not start.
+    """
+    async with AsyncExitStack() as stack:
+        try:
+            await stack.enter_async_context(holding(settings))
+            node_runs = False
+        except InUse:
+            node_runs = True
+        if node_runs:
+            uri = settings.mongodb.uri or running_uri(settings.data_dir)
+            yield _with_uri(settings, uri), True
+        else:
+            yield await stack.enter_async_context(with_mongodb(settings)), False
+
+
+@asynccontextmanager
 async def with_mongodb(settings: Settings) -> AsyncIterator[Settings]:
     """Start the node's own MongoDB if it has no other; yield settings that say where it is.
 
@@ -82,5 +112,9 @@ async def with_mongodb(settings: Settings) -> AsyncIterator[Settings]:
         uri = await mongod.start()
         stack.push_async_callback(mongod.stop)
         await stack.enter_async_context(background(asyncio.create_task(mongod.watch())))
-        mongodb = settings.mongodb.model_copy(update={"uri": uri})
-        yield settings.model_copy(update={"mongodb": mongodb})
+        yield _with_uri(settings, uri)
+
+
+def _with_uri(settings: Settings, uri: str) -> Settings:
+    mongodb = settings.mongodb.model_copy(update={"uri": uri})
+    return settings.model_copy(update={"mongodb": mongodb})

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from hilum import __version__
-from hilum.cli import config, demo, echo, importing, ohif, send, serve
+from hilum.cli import config, demo, echo, importing, ohif, reindex, send, serve, verify
 from hilum.cli.terminal import complain, console, tell_faults
 from hilum.config.loading import WrongSettings
 from hilum.core.errors import HilumError
@@ -49,6 +49,8 @@ app.command("echo")(echo.echo)
 app.command("send")(send.send)
 app.command("demo")(demo.demo)
 app.command("import")(importing.import_)
+app.command("verify")(verify.verify)
+app.command("reindex")(reindex.reindex)
 app.command("config")(config.config)
 app.add_typer(ohif.app, name="ohif")
 

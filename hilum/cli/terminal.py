@@ -30,9 +30,11 @@ def tell_faults(faults: Iterable[tuple[str, str]]) -> None:
         errors.print(f"  [bold]{escape(name)}[/bold]: {escape(reason)}")
 
 
-def failure_table(failures: Sequence[tuple[str, str]], what: str, shown: int = 50) -> Table:
+def failure_table(
+    failures: Sequence[tuple[str, str]], what: str, shown: int = 50, title: str = "Failed"
+) -> Table:
     """Return a table of what failed and why; beyond `shown` rows, how many more there are."""
-    table = Table(title=f"Failed: {len(failures)}", title_style="bold red", title_justify="left")
+    table = Table(title=f"{title}: {len(failures)}", title_style="bold red", title_justify="left")
     table.add_column(what, overflow="fold")
     table.add_column("Reason", overflow="fold")
     for name, reason in failures[:shown]:

@@ -30,6 +30,7 @@ log = structlog.get_logger(__name__)
 
 #: Bytes of a path in a unix socket's address on Linux, without the NUL at its end.
 _LONGEST_SOCKET_PATH: Final = 107
+_SOCKET: Final = "m.sock"
 _LARGEST_LOG_BYTES: Final = 10_000_000
 _STOP_SECONDS: Final = 20.0
 _GLANCE_SECONDS: Final = 0.02
@@ -73,6 +74,26 @@ def find_mongod() -> Path:
     )
 
 
+def running_uri(data_dir: Path) -> str:
+    """Return the connection string of the `mongod` that a running node has on its data folder.
+
+    Raises
+    ------
+    Invalid
+        There is none, or its socket is elsewhere because the folder's path is too long.
+    """
+    socket = data_dir.absolute() / "mongodb" / _SOCKET
+    if not socket.exists():
+        raise Invalid(
+            f"the MongoDB of the node that uses {data_dir} cannot be found: stop the node first"
+        )
+    return _uri(socket)
+
+
+def _uri(socket: Path) -> str:
+    return f"mongodb://{quote_plus(str(socket))}/?directConnection=true"
+
+
 class EmbeddedMongod:
     """One `mongod` process over one folder.
 
@@ -105,7 +126,7 @@ class EmbeddedMongod:
     @property
     def uri(self) -> str:
         """The connection string; the same across restarts of the process."""
-        return f"mongodb://{quote_plus(str(self._socket))}/?directConnection=true"
+        return _uri(self._socket)
 
     @property
     def pid(self) -> int | None:
@@ -173,12 +194,12 @@ class EmbeddedMongod:
 
     @property
     def _socket(self) -> Path:
-        inside = self._folder / "m.sock"
+        inside = self._folder / _SOCKET
         if len(os.fsencode(inside)) <= _LONGEST_SOCKET_PATH:
             return inside
         if self._socket_folder is None:
             self._socket_folder = Path(tempfile.mkdtemp(prefix="hilum-"))
-        return self._socket_folder / "m.sock"
+        return self._socket_folder / _SOCKET
 
     def _take_lock(self) -> None:
         lock = (self._folder / "node.lock").open("a")

@@ -15,8 +15,10 @@ from typing import BinaryIO, Final
 
 from hilum.core.errors import Corrupt, Invalid, NotFound
 from hilum.core.identifiers import parse_digest
+from hilum.core.instance import Origin
 from hilum.storage.disk import as_domain_error, faults, probe
 from hilum.storage.durable import link_or_copy, make_folder, sync_file_system, sync_folder
+from hilum.storage.mark import Mark, origin_unknown
 from hilum.storage.spool import SpoolEntry
 
 _PARTS: Final = ".parts"
@@ -127,6 +129,15 @@ class LocalStore:
         """See `Store.size`."""
         with self._reading(digest) as address:
             return address.stat().st_size
+
+    def origin(self, digest: str) -> Origin:
+        """See `Store.origin`: the mark it was committed with, else its time of modification."""
+        with self._reading(digest) as address:
+            mark = Mark.of(address)
+            # That of another file is on a file that was written over.
+            if mark is not None and mark.blob.digest == digest:
+                return mark.origin
+            return origin_unknown(address.stat())
 
     def contains(self, digest: str) -> bool:
         """See `Store.contains`."""

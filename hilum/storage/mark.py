@@ -77,3 +77,8 @@ class Mark:
             It cannot be marked.
         """
         os.setxattr(descriptor, _NAME, bytes(self))
+
+
+def origin_unknown(status: os.stat_result) -> Origin:
+    """Return what is left to say of a file without a mark: when it was last written."""
+    return Origin("unknown", datetime.fromtimestamp(status.st_mtime, UTC))

@@ -6,7 +6,6 @@
 import hashlib
 import os
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from io import FileIO
 from pathlib import Path
 from typing import Final
@@ -17,7 +16,7 @@ from hilum.core.instance import Blob, Origin
 from hilum.storage.disk import faults
 from hilum.storage.durable import READ_ONLY
 from hilum.storage.entry import SpoolEntry
-from hilum.storage.mark import Mark
+from hilum.storage.mark import Mark, origin_unknown
 from hilum.storage.names import SlotName, SpoolName
 from hilum.storage.renaming import PART
 
@@ -25,8 +24,6 @@ log = structlog.get_logger(__name__)
 
 #: Ends the name of a file that is not what its mark says.
 TORN: Final = ".torn"
-# Source of a file that says of itself neither by name nor by mark where it comes from.
-_UNKNOWN: Final = "unknown"
 _ANY_WRITER: Final = 0o222
 
 
@@ -101,7 +98,7 @@ def _examine(path: Path) -> SpoolEntry | None:
         if SlotName.parse(path.name) is not None:
             return _examine_slot(path, file)
         name = SpoolName.parse(path.name)
-        return SpoolEntry(path, _hashed(file), _unknown(file) if name is None else name.origin)
+        return SpoolEntry(path, _hashed(file), name.origin if name else _unknown(file))
 
 
 def _examine_slot(path: Path, file: FileIO) -> SpoolEntry | None:
@@ -154,5 +151,4 @@ def _hashed(file: FileIO) -> Blob:
 
 
 def _unknown(file: FileIO) -> Origin:
-    modified = os.fstat(file.fileno()).st_mtime
-    return Origin(_UNKNOWN, datetime.fromtimestamp(modified, UTC))
+    return origin_unknown(os.fstat(file.fileno()))

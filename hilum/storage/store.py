@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+from hilum.core.instance import Origin
 from hilum.storage.spool import SpoolEntry
 
 
@@ -77,6 +78,18 @@ class Store(Protocol):
 
     def size(self, digest: str) -> int:
         """Return the number of bytes of a file.
+
+        Raises
+        ------
+        NotFound
+            It is not stored.
+        """
+        ...
+
+    def origin(self, digest: str) -> Origin:
+        """Return who sent a file and when, as far as the store can tell without an index.
+
+        Where it cannot, the source is ``unknown`` and the time about that of its arrival.
 
         Raises
         ------

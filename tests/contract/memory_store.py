@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 from hilum.core.errors import Corrupt, NotFound
 from hilum.core.identifiers import parse_digest
+from hilum.core.instance import Origin
 from hilum.storage.disk import faults
 from hilum.storage.spool import SpoolEntry
 
@@ -20,6 +21,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._files: dict[str, bytes] = {}
+        self._origins: dict[str, Origin] = {}
         # Only `path` needs a disk.
         self._folder = Path(tempfile.mkdtemp(prefix="hilum-"))
         self._finalizer = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
@@ -36,6 +38,7 @@ class MemoryStore:
             if hashlib.sha256(data).hexdigest() != blob.digest:
                 raise Corrupt(f"the copy of {blob.digest} came out different")
             self._files[blob.digest] = data
+            self._origins[blob.digest] = entry.origin
 
     def open(self, digest: str) -> BinaryIO:
         """See `Store.open`."""
@@ -55,6 +58,11 @@ class MemoryStore:
     def size(self, digest: str) -> int:
         """See `Store.size`."""
         return len(self._get(digest))
+
+    def origin(self, digest: str) -> Origin:
+        """See `Store.origin`."""
+        self._get(digest)
+        return self._origins[digest]
 
     def contains(self, digest: str) -> bool:
         """See `Store.contains`."""

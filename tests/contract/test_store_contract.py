@@ -12,7 +12,7 @@ from hilum.storage.local import LocalStore
 from hilum.storage.spool import Spool
 from hilum.storage.store import Store
 from tests.contract.memory_store import MemoryStore
-from tests.contract.spooling import sha256sum, spooled, without_attributes
+from tests.contract.spooling import ORIGIN, sha256sum, spooled, without_attributes
 
 # sha256sum /dev/null
 EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
@@ -274,3 +274,14 @@ def test_two_may_discard_the_same_file(store: Store, spool: Spool) -> None:
     assert list(store.digests()) in ([], [digest])
     store.discard([digest], set)
     assert list(store.digests()) == []
+
+
+def test_a_stored_file_tells_who_sent_it_and_when(store: Store, tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool")
+    entry = spooled(spool, b"who sent me?")
+    spool.close()
+    store.put([entry])
+    entry.remove()
+    assert store.origin(entry.blob.digest) == ORIGIN
+    with pytest.raises(NotFound):
+        store.origin(ABSENT)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -108,6 +109,37 @@ def test_import_is_resumable_and_serves_afterwards(
     assert busy.returncode == 1
     assert "in use" in busy.stderr
     assert "Traceback" not in busy.stderr
+
+
+def test_verify_and_reindex_beside_a_node_and_without_one(
+    tmp_path: Path, files: Path, launch: Callable[..., RunningNode]
+) -> None:
+    node = launch("node")
+    assert hilum("send", target(node), *sorted(files.glob("CT-*.dcm"))).returncode == 0
+    studies = node.get_json("/dicom-web/studies?includefield=all")
+    data_dir = ("--data-dir", str(node.data_dir))
+    beside = hilum("verify", *data_dir)
+    assert beside.returncode == 0, beside.stderr + beside.stdout
+    assert "5 files" in beside.stdout
+    busy = hilum("reindex", *data_dir)
+    assert (busy.returncode, "in use" in busy.stderr) == (1, True)
+    assert node.stop() == 0
+    # The index is lost with its server's folder.
+    shutil.rmtree(node.data_dir / "mongodb")
+    lost = hilum("verify", *data_dir)
+    assert lost.returncode == 1
+    assert "In the store, not in the index: 5" in lost.stdout
+    assert "5 indexed" in hilum("reindex", *data_dir).stdout
+    damaged = next(node.data_dir.glob("objects/??/??/*"))
+    damaged.chmod(0o644)
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"!")
+    found = hilum("verify", *data_dir)
+    assert found.returncode == 1
+    assert "Damaged: 1" in found.stdout
+    assert damaged.name in found.stdout
+    for done in (beside, busy, lost, found):
+        assert "Traceback" not in done.stderr
+    assert node.start().get_json("/dicom-web/studies?includefield=all") == studies
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

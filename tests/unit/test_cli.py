@@ -33,7 +33,17 @@ def test_version_and_commands(capsys: pytest.CaptureFixture[str]) -> None:
     assert __version__ in capsys.readouterr().out
     assert run("--help") == 0
     text = capsys.readouterr().out
-    for command in ("serve", "echo", "send", "demo", "import", "config", "ohif"):
+    for command in (
+        "serve",
+        "echo",
+        "send",
+        "demo",
+        "import",
+        "verify",
+        "reindex",
+        "config",
+        "ohif",
+    ):
         assert f" {command} " in text
 
 

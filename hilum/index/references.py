@@ -1,0 +1,72 @@
+"""Which stored files the documents refer to: for holding index and store against each other."""
+
+from collections.abc import AsyncIterator, Collection
+from dataclasses import dataclass
+from datetime import datetime
+
+from hilum.core.instance import Blob, Origin
+from hilum.index.database import Database, Document
+from hilum.index.faults import translated
+
+_FIELDS = {"SOPInstanceUID": 1, "blob": 1, "versions": 1, "received_at": 1, "source": 1}
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """The files of one instance, as its document names them."""
+
+    instance: str
+    """Public id."""
+    sop_instance_uid: str
+    current: Blob
+    origin: Origin
+    """Of the current version."""
+    others: dict[str, datetime]
+    """By digest the versions that are not current, and when each arrived."""
+
+    @property
+    def digests(self) -> list[str]:
+        """Of all versions, the current one first."""
+        return [self.current.digest, *self.others]
+
+
+class References:
+    """Reads what documents refer to. Runs on the loop of its database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def of(self, ids: Collection[str]) -> dict[str, Reference]:
+        """Return those of the instances with these public ids that the index knows.
+
+        Raises
+        ------
+        IndexUnavailable
+            MongoDB does not answer.
+        """
+        with translated():
+            cursor = self._database.instances.find({"_id": {"$in": list(ids)}}, _FIELDS)
+            return {each["_id"]: _reference(each) for each in await cursor.to_list(None)}
+
+    async def all(self) -> AsyncIterator[Reference]:
+        """Yield those of every instance, in no order.
+
+        Raises
+        ------
+        IndexUnavailable
+            MongoDB does not answer.
+        """
+        with translated():
+            async for document in self._database.instances.find({}, _FIELDS):
+                yield _reference(document)
+
+
+def _reference(document: Document) -> Reference:
+    blob = document["blob"]
+    return Reference(
+        instance=document["_id"],
+        sop_instance_uid=document["SOPInstanceUID"],
+        current=Blob(blob["digest"], blob["size"]),
+        origin=Origin(document["source"], document["received_at"]),
+        others={each["digest"]: each["received_at"] for each in document["versions"]},
+    )
