@@ -30,6 +30,7 @@ from hilum.index.database import Database
 from hilum.index.references import References
 from hilum.index.remover import Remover
 from hilum.index.resources import Resources
+from hilum.index.upload_log import UploadLog
 from hilum.index.writer import Writer
 from hilum.lifetime import background
 from hilum.premises import SPOOL, Listeners, beside, holding, listening, ohif_folder, with_mongodb
@@ -340,6 +341,7 @@ def _http_services(
         resources=core.resources,
         deletion=core.deletion if settings.http.allow_delete else None,
         probes={"db": core.database.ping, "storage": probe_storage},
+        upload_log=UploadLog(core.database),
         metrics=Metrics(colleagues),
         about={
             "aet": settings.aet,

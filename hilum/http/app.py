@@ -28,12 +28,15 @@ from hilum.http.ohif import Ohif
 from hilum.http.orthanc.api import orthanc_routes
 from hilum.http.orthanc.errors import speak_orthanc
 from hilum.http.overrides import Overrides
+from hilum.http.pacs import Pacs
 from hilum.http.pages import Pages, add_security_headers
 from hilum.http.routes import note_route
 from hilum.http.studies import Studies
 from hilum.http.upload import Uploads
+from hilum.http.upload_log import UploadHistory
 from hilum.http.wado_uri import WadoUri
 from hilum.index.resources import Resources
+from hilum.index.upload_log import UploadLog
 from hilum.services.bulk_data import BulkData
 from hilum.services.deletion import Deletion
 from hilum.services.ingest import Ingest
@@ -59,6 +62,8 @@ class Services:
     resources: Resources
     probes: Mapping[str, Probe]
     """Health checks, by the name they have below ``/health``."""
+    upload_log: UploadLog | None = None
+    """None: uploads are not written down."""
     metrics: Metrics = field(default_factory=Metrics)
     deletion: Deletion | None = None
     """None: nothing is deleted over the web."""
@@ -78,9 +83,10 @@ def make_app(services: Services) -> web.Application:
     """Return the application; `hilum.http.server.HttpServer` serves it."""
     checks = {name: Check(probe) for name, probe in services.probes.items()}
     health = Health(checks, services.about)
-    intake = Intake(services.ingest)
+    intake = Intake(services.ingest, services.upload_log)
     overrides = Overrides(services.ingest, services.retrieve)
     rendered = Rendered(services.retrieve, services.pictures)
+    ohif = Ohif(services.ohif_folder)
     cross_origin = CrossOrigin(services.cors_origins)
     app = web.Application(
         middlewares=[
@@ -111,8 +117,10 @@ def make_app(services: Services) -> web.Application:
             *BulkDataResources(services.bulk_data, services.retrieve).routes(),
             *rendered.routes(),
             *WadoUri(services.retrieve, services.search, rendered).routes(),
-            *Ohif(services.ohif_folder).routes(),
             *orthanc_routes(services),
+            *Pacs(services.search, ohif, services.about).routes(),
+            *(UploadHistory(services.upload_log).routes() if services.upload_log else ()),
+            *ohif.routes(),
             *Pages().routes(),
         ]
     )

@@ -6,17 +6,22 @@ thread works on it at a time.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
 import structlog
 from aiohttp import StreamReader, web
 
-from hilum.core.errors import HilumError
+from hilum.core.errors import HilumError, Temporary
+from hilum.http.auth import USER
 from hilum.http.multipart import Malformed
 from hilum.http.reception import Arrival, Reception
+from hilum.index.upload_log import Upload, UploadLog
 from hilum.services.ingest import Ingest, Receipt
 
 T = TypeVar("T")
@@ -30,6 +35,9 @@ _THREADS: Final = 8
 IDLE_SECONDS: Final = 60.0
 #: How long the answer waits for the index; what is not in it then is safe all the same.
 VISIBLE_SECONDS: Final = 30.0
+#: Studies of an upload that its log names.
+_STUDIES_TOLD: Final = 20
+_BEGUN: Final = web.RequestKey("begun", float)
 
 
 class Intake:
@@ -38,11 +46,13 @@ class Intake:
     def __init__(
         self,
         ingest: Ingest,
+        upload_log: UploadLog | None = None,
         *,
         idle_seconds: float = IDLE_SECONDS,
         visible_seconds: float = VISIBLE_SECONDS,
     ) -> None:
         self.ingest = ingest
+        self._upload_log = upload_log
         self._idle_seconds = idle_seconds
         self._visible_seconds = visible_seconds
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="upload")
@@ -65,6 +75,7 @@ class Intake:
         -----
         `reception` is closed in any case.
         """
+        request[_BEGUN] = time.monotonic()
         if request.headers.get("Content-Encoding", "identity") != "identity":
             raise web.HTTPUnsupportedMediaType(text="an upload is not compressed as a whole")
         try:
@@ -88,6 +99,17 @@ class Intake:
             for outcome in done:
                 outcome.exception()  # asyncio complains of one that nobody has looked at
         return [_with_outcome(arrival) for arrival in arrivals]
+
+    async def record(self, kind: str, request: web.Request, arrivals: Sequence[Arrival]) -> None:
+        """Write down what became of an upload: in the node's log, and in the log of uploads."""
+        upload = _upload(kind, request, arrivals)
+        log.info(kind, files=upload.files, **upload.outcomes)
+        if self._upload_log is not None:
+            try:
+                await self._upload_log.add(upload)
+            except Temporary as error:
+                # The files are safe, which is what the client is told.
+                log.warning("upload not written down", kind=kind, reason=str(error))
 
     async def call(self, function: Callable[..., T], *arguments: Any) -> T:
         """Call `function` in one of the threads."""
@@ -133,13 +155,27 @@ class Intake:
         return asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
 
 
-def log_arrivals(kind: str, arrivals: list[Arrival]) -> None:
-    """Say in the log what became of an upload, in numbers."""
-    codes: dict[str, int] = {}
-    for arrival in arrivals:
-        code = arrival.result.code if isinstance(arrival.result, HilumError) else "stored"
-        codes[code] = codes.get(code, 0) + 1
-    log.info(kind, files=len(arrivals), **codes)
+def _upload(kind: str, request: web.Request, arrivals: Sequence[Arrival]) -> Upload:
+    receipts = [each.result for each in arrivals if isinstance(each.result, Receipt)]
+    studies = dict.fromkeys(each.header.identity.study_instance_uid for each in receipts)
+    return Upload(
+        at=datetime.now(UTC),
+        kind=kind,
+        user=request.get(USER),
+        client=request.remote,
+        files=len(arrivals),
+        size_bytes=sum(receipt.blob.size_bytes for receipt in receipts),
+        seconds=round(time.monotonic() - request[_BEGUN], 3),
+        outcomes=Counter(_outcome(arrival.result) for arrival in arrivals),
+        study_instance_uids=tuple(studies)[:_STUDIES_TOLD],
+    )
+
+
+def _outcome(result: Receipt | HilumError) -> str:
+    """Return in a word what became of a file."""
+    if isinstance(result, HilumError):
+        return result.code
+    return result.outcome.result().value if result.outcome.done() else "accepted"
 
 
 def _with_outcome(arrival: Arrival) -> Arrival:

@@ -90,6 +90,10 @@ class Ohif:
             raise web.HTTPNotFound(text="no such file of the viewer")
         return await self._page(request)
 
+    async def installed(self) -> bool:
+        """Whether the viewer is there."""
+        return await asyncio.to_thread((self._folder / _INDEX).is_file)
+
     def _has(self, path: str) -> bool:
         parts = PurePosixPath(path).parts
         if not parts or any(part.startswith(".") for part in parts) or "\0" in path:

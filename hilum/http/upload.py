@@ -9,7 +9,7 @@ from aiohttp import web
 
 from hilum.core.errors import HilumError, Invalid
 from hilum.http.form import FormReception
-from hilum.http.intake import Intake, log_arrivals
+from hilum.http.intake import Intake
 from hilum.http.multipart import boundary_of
 from hilum.http.overrides import Overrides, Patient
 from hilum.http.reception import Arrival, arrived
@@ -40,7 +40,7 @@ class Uploads:
             arrivals = await self._intake.settled(arrivals)
         if not arrivals:
             raise Invalid("the upload has no part with a file")
-        log_arrivals("upload", arrivals)
+        await self._intake.record("upload", request, arrivals)
         return upload_response(arrivals)
 
     async def _overridden(self, arrival: Arrival, patient: Patient) -> Arrival:

@@ -27,6 +27,7 @@ _OLDEST_MONGODB: Final = (5, 0)
 _MIGRATED_AT_ONCE: Final = 1000
 _INDEX_NOT_FOUND: Final = 27
 _NAMESPACE_EXISTS: Final = 48
+_YEAR_SECONDS: Final = 366 * 24 * 60 * 60
 
 
 def _index(name: str, *fields: str) -> IndexModel:
@@ -60,6 +61,7 @@ INDEXES: Final[dict[str, list[IndexModel]]] = {
         _index("series", "series", "order", "SOPClassUID", "frames", "blob.size"),
         _index("study_uid", "StudyInstanceUID", "SeriesInstanceUID"),
     ],
+    "uploads": [IndexModel([("at", ASCENDING)], name="age", expireAfterSeconds=_YEAR_SECONDS)],
 }
 
 #: Names of indexes that earlier versions made and no query needs any more.

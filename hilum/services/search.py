@@ -52,8 +52,26 @@ class Search:
         """Return how many matches `query` has, its limit and offset left aside."""
         return await self._catalogue.count(query)
 
+    async def resource(self, level: Level, public_id: str) -> Match:
+        """Return the study, series or instance with this public id.
+
+        Raises
+        ------
+        NotFound
+            There is none.
+        IndexUnavailable
+            MongoDB does not answer.
+        """
+        return await self._catalogue.match(level, public_id)
+
     async def statistics(self) -> Statistics:
-        """Return what the index holds, all in all."""
+        """Return what the index holds, all in all.
+
+        Raises
+        ------
+        IndexUnavailable
+            MongoDB does not answer.
+        """
         return await self._catalogue.statistics()
 
     async def study(self, study_instance_uid: str) -> StudyTree:

@@ -17,6 +17,7 @@ from hilum.index.catalogue import Catalogue
 from hilum.index.database import Database
 from hilum.index.remover import Remover
 from hilum.index.resources import Resources
+from hilum.index.upload_log import UploadLog
 from hilum.index.writer import Writer
 from hilum.services.bulk_data import BulkData
 from hilum.services.crossing import Crossing
@@ -98,6 +99,7 @@ async def http_node(
         bulk_data=BulkData(store),
         resources=Resources(database),
         deletion=deletion if allow_delete else None,
+        upload_log=UploadLog(database),
         probes={"db": database.ping, "storage": _in_thread(spool.check)},
         about={"aet": "TEST", "version": "0"},
     )

@@ -33,7 +33,7 @@ from hilum.http.dicomweb.media_types import (
 from hilum.http.dicomweb.store_reception import DICOM_JSON, StoreReception
 from hilum.http.dicomweb.urls import SERVICE_PATH, service_url
 from hilum.http.errors import error_response
-from hilum.http.intake import Intake, log_arrivals
+from hilum.http.intake import Intake
 from hilum.http.multipart import Malformed, MultipartParser, boundary_of
 from hilum.http.reception import Arrival
 from hilum.services.ingest import Receipt
@@ -76,7 +76,7 @@ class Stow:
         arrivals = await self._intake.settled(arrivals)
         if not arrivals:
             raise Invalid("the request has no part with an instance")
-        log_arrivals("stow", arrivals)
+        await self._intake.record("stow", request, arrivals)
         return _answer(arrivals, study_uid, service_url(request), form.media_type)
 
 

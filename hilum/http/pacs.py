@@ -1,0 +1,139 @@
+"""What front ends that came with an Orthanc ask their back end about "the PACS".
+
+There the PACS was another program with studies of its own. Here it is this node: what is
+stored is what is listed.
+"""
+
+import asyncio
+import re
+from collections.abc import Mapping
+from contextlib import aclosing
+from typing import Any, Final
+
+from aiohttp import web
+from multidict import MultiMapping
+
+from hilum.core.errors import NotFound
+from hilum.core.identifiers import parse_uid
+from hilum.core.levels import Level
+from hilum.core.matching import matching_of
+from hilum.core.query import Condition, Exact, Query
+from hilum.http.answers import success
+from hilum.http.dicomweb.urls import base_url
+from hilum.http.ohif import Ohif
+from hilum.http.parameters import single
+from hilum.http.studies import parse_study_query
+from hilum.http.study_json import study_json
+from hilum.index.stored import Match
+from hilum.services.search import Search
+
+#: How studies are matched to what a hospital's other systems know: by the order, which is of
+#: one study, then by the patient.
+_MATCHED_BY: Final = {"accessionNumber": "AccessionNumber", "patientID": "PatientID"}
+_MOST_MATCHED: Final = 1000
+_PUBLIC_ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{8}){4}")
+
+
+class Pacs:
+    """Answers ``/api/pacs/…`` and ``/api/dicom/viewer-url/{study}``.
+
+    Parameters
+    ----------
+    about
+        What the node says of itself: AE title, DICOM port, version.
+    """
+
+    def __init__(self, search: Search, ohif: Ohif, about: Mapping[str, Any]) -> None:
+        self._search = search
+        self._ohif = ohif
+        self._about = about
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the routes to add to the application."""
+        return [
+            web.get("/api/pacs/test", self._test),
+            web.get("/api/pacs/studies", self._list),
+            web.get("/api/pacs/unified-studies", self._unified),
+            web.get("/api/dicom/viewer-url/{study}", self._viewer_url),
+        ]
+
+    async def _test(self, _request: web.Request) -> web.Response:
+        counts = await self._search.statistics()
+        data = {
+            "connected": True,
+            **self._about,
+            "patients": counts.patients,
+            "studies": counts.studies,
+            "series": counts.series,
+            "instances": counts.instances,
+            "bytes": counts.size_bytes,
+        }
+        return success(data, message="The PACS answers")
+
+    async def _list(self, request: web.Request) -> web.Response:
+        query = parse_study_query(request.query)
+        total, found = await asyncio.gather(self._search.count(query), self._found(query))
+        studies = [await self._study_json(request, match) for match in found]
+        return success(studies, total=total, limit=query.limit, offset=query.offset)
+
+    async def _unified(self, request: web.Request) -> web.Response:
+        """Answer with each study that has the accession number or the patient ID, once."""
+        conditions = _conditions(request.query)
+        if not conditions:
+            return await self._list(request)
+        matched: dict[str, tuple[Match, list[str]]] = {}
+        for name, condition in conditions.items():
+            query = Query(Level.STUDY, (condition,), limit=_MOST_MATCHED)
+            for match in await self._found(query):
+                matched.setdefault(match.study, (match, []))[1].append(name)
+        studies = [
+            {**await self._study_json(request, match), "matchedBy": names}
+            for match, names in sorted(matched.values(), key=lambda each: -len(each[1]))
+        ]
+        return success(studies, total=len(studies), limit=_MOST_MATCHED, offset=0)
+
+    async def _viewer_url(self, request: web.Request) -> web.Response:
+        study_uid = await self._study_uid(request.match_info["study"])
+        return success(
+            {
+                "studyInstanceUID": study_uid,
+                "url": await self._url(request, study_uid),
+                "viewer": "ohif" if await self._ohif.installed() else "hilum",
+            }
+        )
+
+    async def _study_uid(self, named: str) -> str:
+        """Return the UID of a study that is named by it, or by its public id."""
+        if _PUBLIC_ID.fullmatch(named):
+            match = await self._search.resource(Level.STUDY, named)
+            return str(study_json(match)["studyInstanceUID"])
+        study_uid = parse_uid(named, "the study's UID")
+        query = Query(Level.STUDY, (Condition("StudyInstanceUID", Exact(study_uid)),), limit=1)
+        if not await self._found(query):
+            raise NotFound(f"no study {study_uid}")
+        return study_uid
+
+    async def _found(self, query: Query) -> list[Match]:
+        async with aclosing(self._search.find(query)) as found:
+            return [match async for match in found]
+
+    async def _study_json(self, request: web.Request, match: Match) -> dict[str, Any]:
+        told = study_json(match)
+        told["viewerUrl"] = await self._url(request, told["studyInstanceUID"])
+        return told
+
+    async def _url(self, request: web.Request, study_uid: str) -> str:
+        """Return where a browser sees the study: in OHIF if it is there, else on our page."""
+        if await self._ohif.installed():
+            return f"{base_url(request)}/ohif/viewer?StudyInstanceUIDs={study_uid}"
+        return f"{base_url(request)}/#/studies/{study_uid}"
+
+
+def _conditions(parameters: MultiMapping[str]) -> dict[str, Condition]:
+    given = single(parameters, tuple(_MATCHED_BY))
+    conditions = {}
+    for name, keyword in _MATCHED_BY.items():
+        matching = matching_of(keyword, [given[name]]) if given.get(name) else None
+        if matching is not None:
+            conditions[name] = Condition(keyword, matching)
+    return conditions
