@@ -27,6 +27,9 @@ from hilum.index.bookmark import Bookmark
 from hilum.index.catalogue import Catalogue
 from hilum.index.changes import Changes
 from hilum.index.database import Database
+from hilum.index.lease import Lease
+from hilum.index.numbering import Numbering
+from hilum.index.outbox import Outbox
 from hilum.index.references import References
 from hilum.index.remover import Remover
 from hilum.index.resources import Resources
@@ -44,6 +47,7 @@ from hilum.services.crossing import Crossing
 from hilum.services.deletion import Deletion, keep_resuming
 from hilum.services.foresight import Foresight
 from hilum.services.ingest import Ingest
+from hilum.services.leading import Leadership, Task, leading
 from hilum.services.metadata import Metadata
 from hilum.services.pictures import Pictures
 from hilum.services.promotion import Promotion
@@ -89,6 +93,7 @@ class Core:
     deletion: Deletion
     reindexing: Reindexing
     references: References
+    outbox: Outbox
     database: Database
     spool: Spool
     store: LocalStore
@@ -156,6 +161,7 @@ async def open_core(settings: Settings, changes: Changes | None = None) -> Async
         await asyncio.wait([schema], timeout=_SCHEMA_SECONDS)
 
         catalogue = Catalogue(database)
+        outbox = Outbox(database)
         cache = Cache(
             settings.data_dir / CACHE,
             settings.storage.cache_bytes,
@@ -214,6 +220,7 @@ async def open_core(settings: Settings, changes: Changes | None = None) -> Async
                 settings.storage.conflict_policy,
             ),
             references=references,
+            outbox=outbox,
             database=database,
             spool=spool,
             store=store,
@@ -279,18 +286,32 @@ async def serving(
     """
     async with AsyncExitStack() as stack:
         core = await stack.enter_async_context(open_core(settings, changes))
+        leadership = Leadership()
         dicom = _dicom_server(settings, core, listeners, shares)
         services = _http_services(settings, core, dicom, colleagues)
+        services.metrics.gauge(
+            "hilum_leader",
+            "1 for the worker that does what one does for all",
+            lambda: leadership.leads,
+        )
         http = HttpServer(make_app(services), listeners.http)
         if colleagues is not None:
             await colleagues.start(services.metrics.registry)
             stack.callback(colleagues.stop)
         dicom.start()
         await http.start()
+        tasks = _tasks_of_the_leader(core)
+        leading_task = leading(Lease(core.database, "leader"), tasks, leadership)
+        await stack.enter_async_context(background(asyncio.create_task(leading_task)))
         try:
             yield
         finally:
             await asyncio.gather(http.stop(), asyncio.to_thread(dicom.stop))
+
+
+def _tasks_of_the_leader(core: Core) -> list[Task]:
+    """Return what one worker does for all: each runs until it is cancelled."""
+    return [Numbering(core.database).run]
 
 
 def _dicom_server(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _Database: TypeAlias = "AsyncIOMotorDatabase[dict[str, Any]]"
 
 #: Version of the documents' form that this code reads and writes.
-VERSION: Final = 2
+VERSION: Final = 3
 
 #: Version of MongoDB that joins by field and pipeline at once (`index.derive`).
 _OLDEST_MONGODB: Final = (5, 0)
@@ -30,12 +30,22 @@ _NAMESPACE_EXISTS: Final = 48
 _YEAR_SECONDS: Final = 366 * 24 * 60 * 60
 
 
-def _index(name: str, *fields: str) -> IndexModel:
-    """Return an ascending index over `fields`; a leading hyphen makes one descending."""
+def _index(name: str, *fields: str, only: dict[str, Any] | None = None) -> IndexModel:
+    """Return an ascending index over `fields`; a leading hyphen makes one descending.
+
+    Parameters
+    ----------
+    only
+        Of documents like that.
+    """
     keys = [
         (field.lstrip("-"), DESCENDING if field.startswith("-") else ASCENDING) for field in fields
     ]
-    return IndexModel(keys, name=name)
+    return IndexModel(keys, name=name, **({"partialFilterExpression": only} if only else {}))
+
+
+# Of the few that have changed lately: what is stable costs nothing.
+_UNSTABLE: Final = _index("unstable", "changed_at", only={"stable": False})
 
 
 INDEXES: Final[dict[str, list[IndexModel]]] = {
@@ -49,10 +59,12 @@ INDEXES: Final[dict[str, list[IndexModel]]] = {
         _index("accession_number", "search.AccessionNumber"),
         _index("modality", "ModalitiesInStudy", "-StudyDate", "-StudyTime", "_id"),
         _index("words", "words"),
+        _UNSTABLE,
     ],
     "series": [
         _index("uid", "SeriesInstanceUID"),
         _index("study", "study", "order"),
+        _UNSTABLE,
     ],
     "instances": [
         _index("uid", "SOPInstanceUID"),
@@ -62,6 +74,11 @@ INDEXES: Final[dict[str, list[IndexModel]]] = {
         _index("study_uid", "StudyInstanceUID", "SeriesInstanceUID"),
     ],
     "uploads": [IndexModel([("at", ASCENDING)], name="age", expireAfterSeconds=_YEAR_SECONDS)],
+    "outbox": [
+        _index("last", "last", only={"last": {"$exists": True}}),
+        _index("waiting", "added", only={"waiting": True}),
+        _index("added", "added"),
+    ],
 }
 
 #: Names of indexes that earlier versions made and no query needs any more.
@@ -112,8 +129,20 @@ async def _add_words(database: _Database) -> None:
         await studies.bulk_write(updates, ordered=False)
 
 
+async def _add_stability(database: _Database) -> None:
+    """Version 3: what nothing new has come of is stable; that of old is."""
+    for collection in ("studies", "series"):
+        await database[collection].update_many(
+            {"stable": {"$exists": False}},
+            [{"$set": {"stable": True, "stable_at": "$updated_at", "changed_at": "$updated_at"}}],
+        )
+
+
 #: From each older version to the next one.
-_MIGRATIONS: Final[dict[int, Callable[[_Database], Awaitable[None]]]] = {1: _add_words}
+_MIGRATIONS: Final[dict[int, Callable[[_Database], Awaitable[None]]]] = {
+    1: _add_words,
+    2: _add_stability,
+}
 
 
 async def ensure(database: _Database) -> None:

@@ -1,0 +1,194 @@
+"""The outbox: events in MongoDB, written by any worker, numbered by one, read by all.
+
+A document holds the events that one worker wrote at a time, up to a hundred: an event of
+its own document would cost ingest as much as an instance does. Documents get their numbers
+later, from `hilum.index.numbering`, one for each event in them. What is published has all
+the numbers below it given, so a reader who has come to some number has missed none.
+"""
+
+import time
+from collections.abc import Collection, Iterator, Sequence
+from datetime import timedelta
+from typing import Any, Final
+
+from pymongo import ASCENDING
+
+from hilum.core.events import Draft, Event, Kind
+from hilum.core.levels import Level
+from hilum.index.database import Database, Document
+from hilum.index.faults import translated
+
+#: In the collection ``meta``: how far numbers are given, and by whom (`index.numbering`).
+STATE: Final = "outbox"
+_EVENTS_PER_DOCUMENT: Final = 100
+#: Clocks are set back now and then.
+_CLOCK_MARGIN: Final = timedelta(minutes=1)
+_MICROSECONDS: Final = 1_000_000
+
+
+class Outbox:
+    """The outbox, as one process sees it. Lives on the loop of its database."""
+
+    def __init__(self, database: Database) -> None:
+        self._outbox = database.raw["outbox"]
+        self._meta = database.raw["meta"]
+        self._added = 0
+
+    async def add(self, drafts: Sequence[Draft]) -> None:
+        """Add events, in this order.
+
+        Idempotent for drafts that say since when they may be there (`Draft.perhaps_since`).
+        Journaled when it returns.
+
+        Raises
+        ------
+        IndexUnavailable
+            MongoDB does not answer. Some of them may be there.
+        """
+        if not drafts:
+            return
+        with translated():
+            drafts = await self._absent(drafts)
+            documents = [
+                {
+                    "added": self._next(),
+                    "waiting": True,
+                    "count": len(part),
+                    "kinds": sorted({draft.kind.value for draft in part}),
+                    "events": [_document(draft) for draft in part],
+                }
+                for part in _parts(drafts)
+            ]
+            if documents:
+                await self._outbox.insert_many(documents)
+
+    async def since(
+        self, sequence: int, limit: int, kinds: Collection[Kind] | None = None
+    ) -> list[Event]:
+        """Return the first events with numbers above `sequence`, in order.
+
+        Parameters
+        ----------
+        sequence
+            0 for all that are kept.
+        limit
+            How many at most.
+        kinds
+            Only these.
+
+        Raises
+        ------
+        IndexUnavailable
+            MongoDB does not answer.
+        """
+        events: list[Event] = []
+        wanted = None if kinds is None else {kind.value for kind in kinds}
+        with translated():
+            published = await self._published()
+            if sequence >= published:
+                return []
+            query: Document = {"last": {"$gt": sequence, "$lte": published}}
+            if wanted is not None:
+                query["kinds"] = {"$in": sorted(wanted)}
+            found = self._outbox.find(query, {"first": 1, "events": 1}).sort("last", ASCENDING)
+            async for document in found.limit(limit + 1).batch_size(10):
+                for number, event in enumerate(document["events"], document["first"]):
+                    if number > sequence and (wanted is None or event["kind"] in wanted):
+                        events.append(_event(number, event))
+                if len(events) >= limit:
+                    break
+        return events[:limit]
+
+    async def last(self) -> int:
+        """Return the greatest number that readers may see, 0 if there is none yet.
+
+        Raises
+        ------
+        IndexUnavailable
+            MongoDB does not answer.
+        """
+        with translated():
+            return await self._published()
+
+    async def pending(self) -> tuple[int, float | None]:
+        """Return how many events wait for a number, and when the oldest was added.
+
+        Returns
+        -------
+        tuple
+            Events; seconds since 1970, None if there are none.
+
+        Raises
+        ------
+        IndexUnavailable
+            MongoDB does not answer.
+        """
+        with translated():
+            cursor = self._outbox.aggregate(
+                [
+                    {"$match": {"waiting": True}},
+                    {
+                        "$group": {
+                            "_id": None,
+                            "count": {"$sum": "$count"},
+                            "added": {"$min": "$added"},
+                        }
+                    },
+                ]
+            )
+            found = await cursor.to_list(1)
+        return (found[0]["count"], found[0]["added"] / _MICROSECONDS) if found else (0, None)
+
+    async def _published(self) -> int:
+        state = await self._meta.find_one({"_id": STATE}, {"published": 1})
+        return state["published"] if state else 0
+
+    async def _absent(self, drafts: Sequence[Draft]) -> Sequence[Draft]:
+        """Return those that are not there already."""
+        doubtful = {draft.key for draft in drafts if draft.perhaps_since}
+        times = [draft.perhaps_since for draft in drafts if draft.perhaps_since]
+        if not doubtful:
+            return drafts
+        since = int((min(times) - _CLOCK_MARGIN).timestamp() * _MICROSECONDS)
+        found = self._outbox.find({"added": {"$gte": since}}, {"events.key": 1})
+        present = {event["key"] async for each in found for event in each["events"]} & doubtful
+        return [draft for draft in drafts if draft.key not in present]
+
+    def _next(self) -> int:
+        """Return the time in microseconds since 1970, later with each call."""
+        self._added = max(self._added + 1, int(time.time() * _MICROSECONDS))
+        return self._added
+
+
+def _parts(drafts: Sequence[Draft]) -> Iterator[Sequence[Draft]]:
+    for start in range(0, len(drafts), _EVENTS_PER_DOCUMENT):
+        yield drafts[start : start + _EVENTS_PER_DOCUMENT]
+
+
+def _document(draft: Draft) -> dict[str, Any]:
+    return {
+        "key": draft.key,
+        "kind": draft.kind.value,
+        "level": draft.level.value,
+        "resource": draft.resource,
+        "study": draft.study,
+        "uids": [draft.study_instance_uid, draft.series_instance_uid, draft.sop_instance_uid],
+        "at": draft.at,
+        "details": draft.details,
+    }
+
+
+def _event(sequence: int, document: Document) -> Event:
+    study_instance_uid, series_instance_uid, sop_instance_uid = document["uids"]
+    return Event(
+        sequence=sequence,
+        kind=Kind(document["kind"]),
+        level=Level(document["level"]),
+        resource=document["resource"],
+        study=document["study"],
+        study_instance_uid=study_instance_uid,
+        series_instance_uid=series_instance_uid,
+        sop_instance_uid=sop_instance_uid,
+        at=document["at"],
+        details=document["details"],
+    )
