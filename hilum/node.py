@@ -30,6 +30,7 @@ from hilum.index.database import Database
 from hilum.index.lease import Lease
 from hilum.index.numbering import Numbering
 from hilum.index.outbox import Outbox
+from hilum.index.queue_desk import QueueDesk
 from hilum.index.references import References
 from hilum.index.remover import Remover
 from hilum.index.resources import Resources
@@ -51,6 +52,7 @@ from hilum.services.leading import Leadership, Task, leading
 from hilum.services.metadata import Metadata
 from hilum.services.pictures import Pictures
 from hilum.services.promotion import Promotion
+from hilum.services.queue_view import QueueView
 from hilum.services.reindexing import Reindexing
 from hilum.services.retrieve import Retrieve
 from hilum.services.search import Search
@@ -360,6 +362,7 @@ def _http_services(
         metadata=core.metadata,
         bulk_data=core.bulk_data,
         resources=core.resources,
+        queue=QueueView(QueueDesk(core.database)),
         deletion=core.deletion if settings.http.allow_delete else None,
         probes={"db": core.database.ping, "storage": probe_storage},
         upload_log=UploadLog(core.database),

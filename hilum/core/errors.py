@@ -75,6 +75,8 @@ class Temporary(HilumError):
     """Nothing is wrong with the input; the same request may succeed later."""
 
     code = "temporary"
+    retry_after_seconds: float | None = None
+    """When to ask again, where who refused has said so."""
 
 
 class StorageFull(Temporary):

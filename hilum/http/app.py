@@ -30,6 +30,7 @@ from hilum.http.orthanc.errors import speak_orthanc
 from hilum.http.overrides import Overrides
 from hilum.http.pacs import Pacs
 from hilum.http.pages import Pages, add_security_headers
+from hilum.http.queue import Queues
 from hilum.http.routes import note_route
 from hilum.http.studies import Studies
 from hilum.http.upload import Uploads
@@ -42,6 +43,7 @@ from hilum.services.deletion import Deletion
 from hilum.services.ingest import Ingest
 from hilum.services.metadata import Metadata
 from hilum.services.pictures import Pictures
+from hilum.services.queue_view import QueueView
 from hilum.services.retrieve import Retrieve
 from hilum.services.search import Search
 
@@ -60,6 +62,7 @@ class Services:
     metadata: Metadata
     bulk_data: BulkData
     resources: Resources
+    queue: QueueView
     probes: Mapping[str, Probe]
     """Health checks, by the name they have below ``/health``."""
     upload_log: UploadLog | None = None
@@ -110,6 +113,7 @@ def make_app(services: Services) -> web.Application:
             *Studies(services.search).routes(),
             *Frames(services.pictures).routes(),
             *Dictionary().routes(),
+            *Queues(services.queue).routes(),
             *Capabilities().routes(),
             *Qido(services.search).routes(),
             *Wado(services.retrieve).routes(),

@@ -79,6 +79,14 @@ INDEXES: Final[dict[str, list[IndexModel]]] = {
         _index("waiting", "added", only={"waiting": True}),
         _index("added", "added"),
     ],
+    "deliveries": [
+        # Of a lane, in order.
+        _index("lane", "subscription", "state", "study", "sequence"),
+        # As they are counted and shown.
+        _index("state", "subscription", "state", "sequence"),
+        IndexModel([("expires_at", ASCENDING)], name="expires", expireAfterSeconds=0, sparse=True),
+    ],
+    "lanes": [_index("due", "subscription", "due_at")],
 }
 
 #: Names of indexes that earlier versions made and no query needs any more.

@@ -15,6 +15,7 @@ from hilum.http.server import HttpServer
 from hilum.imaging.workers import DecodeWorkers
 from hilum.index.catalogue import Catalogue
 from hilum.index.database import Database
+from hilum.index.queue_desk import QueueDesk
 from hilum.index.remover import Remover
 from hilum.index.resources import Resources
 from hilum.index.upload_log import UploadLog
@@ -26,6 +27,7 @@ from hilum.services.ingest import Ingest
 from hilum.services.metadata import Metadata
 from hilum.services.pictures import Pictures
 from hilum.services.promotion import ConflictPolicy, Promotion
+from hilum.services.queue_view import QueueView
 from hilum.services.retrieve import Retrieve
 from hilum.services.search import Search
 from hilum.storage.cache import Cache
@@ -98,6 +100,7 @@ async def http_node(
         metadata=Metadata(catalogue, store, cache),
         bulk_data=BulkData(store),
         resources=Resources(database),
+        queue=QueueView(QueueDesk(database)),
         deletion=deletion if allow_delete else None,
         upload_log=UploadLog(database),
         probes={"db": database.ping, "storage": _in_thread(spool.check)},

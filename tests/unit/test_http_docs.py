@@ -31,6 +31,7 @@ def routes() -> Iterator[tuple[str, str]]:
         metadata=sentinel.metadata,
         bulk_data=sentinel.bulk_data,
         resources=sentinel.resources,
+        queue=sentinel.queue,
         deletion=sentinel.deletion,
         probes={"db": probe, "storage": probe},
     )
