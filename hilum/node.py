@@ -34,6 +34,7 @@ from hilum.index.queue_desk import QueueDesk
 from hilum.index.references import References
 from hilum.index.remover import Remover
 from hilum.index.resources import Resources
+from hilum.index.sync_state import SyncStates
 from hilum.index.upload_log import UploadLog
 from hilum.index.writer import Writer
 from hilum.lifetime import background
@@ -56,6 +57,7 @@ from hilum.services.queue_view import QueueView
 from hilum.services.reindexing import Reindexing
 from hilum.services.retrieve import Retrieve
 from hilum.services.search import Search
+from hilum.services.synchronisation import Synchronisation
 from hilum.storage.cache import Cache
 from hilum.storage.local import LocalStore
 from hilum.storage.quarantine import Quarantine
@@ -94,6 +96,7 @@ class Core:
     resources: Resources
     deletion: Deletion
     reindexing: Reindexing
+    synchronisation: Synchronisation
     references: References
     outbox: Outbox
     database: Database
@@ -151,17 +154,7 @@ async def open_core(settings: Settings, changes: Changes | None = None) -> Async
         store = LocalStore(settings.data_dir / "objects")
         quarantine = Quarantine(settings.data_dir / "quarantine")
 
-        assert settings.mongodb.uri is not None
-        database = Database.connect(
-            settings.mongodb.uri, settings.mongodb.database, changes=changes or Changes()
-        )
-        stack.callback(database.close)
-        schema = asyncio.create_task(_ensure_schema(database))
-        await stack.enter_async_context(background(schema))
-        # A MongoDB that answers is ready before the first query; one that does not must not
-        # keep modalities waiting.
-        await asyncio.wait([schema], timeout=_SCHEMA_SECONDS)
-
+        database = await _open_database(stack, settings, changes or Changes())
         catalogue = Catalogue(database)
         outbox = Outbox(database)
         cache = Cache(
@@ -202,6 +195,9 @@ async def open_core(settings: Settings, changes: Changes | None = None) -> Async
         references = References(database)
         stack.callback(pictures.close)
         stack.push_async_callback(workers.stop)
+        reindexing = _reindexing(settings, store, database)
+        synchronisation = Synchronisation(reindexing, SyncStates(database))
+        stack.push_async_callback(synchronisation.stop)
         core = Core(
             crossing=crossing,
             ingest=ingest,
@@ -213,14 +209,8 @@ async def open_core(settings: Settings, changes: Changes | None = None) -> Async
             bulk_data=BulkData(store),
             resources=Resources(database),
             deletion=deletion,
-            reindexing=Reindexing(
-                store,
-                Writer(database),
-                references,
-                remover,
-                Bookmark(database),
-                settings.storage.conflict_policy,
-            ),
+            reindexing=reindexing,
+            synchronisation=synchronisation,
             references=references,
             outbox=outbox,
             database=database,
@@ -363,6 +353,7 @@ def _http_services(
         bulk_data=core.bulk_data,
         resources=core.resources,
         queue=QueueView(QueueDesk(core.database)),
+        synchronisation=core.synchronisation,
         deletion=core.deletion if settings.http.allow_delete else None,
         probes={"db": core.database.ping, "storage": probe_storage},
         upload_log=UploadLog(core.database),
@@ -397,6 +388,29 @@ def _http_services(
         of_node=True,
     )
     return services
+
+
+async def _open_database(stack: AsyncExitStack, settings: Settings, changes: Changes) -> Database:
+    assert settings.mongodb.uri is not None
+    database = Database.connect(settings.mongodb.uri, settings.mongodb.database, changes=changes)
+    stack.callback(database.close)
+    schema = asyncio.create_task(_ensure_schema(database))
+    await stack.enter_async_context(background(schema))
+    # A MongoDB that answers is ready before the first query; one that does not must not
+    # keep modalities waiting.
+    await asyncio.wait([schema], timeout=_SCHEMA_SECONDS)
+    return database
+
+
+def _reindexing(settings: Settings, store: LocalStore, database: Database) -> Reindexing:
+    return Reindexing(
+        store,
+        Writer(database),
+        References(database),
+        Remover(database),
+        Bookmark(database),
+        settings.storage.conflict_policy,
+    )
 
 
 async def _ensure_schema(database: Database) -> None:

@@ -46,6 +46,7 @@ from hilum.services.pictures import Pictures
 from hilum.services.queue_view import QueueView
 from hilum.services.retrieve import Retrieve
 from hilum.services.search import Search
+from hilum.services.synchronisation import Synchronisation
 
 #: Of bodies that are read whole; uploads are not, and have the disk's reserve for a limit.
 _BODY_BYTES: Final = 1 << 20
@@ -63,6 +64,7 @@ class Services:
     bulk_data: BulkData
     resources: Resources
     queue: QueueView
+    synchronisation: Synchronisation
     probes: Mapping[str, Probe]
     """Health checks, by the name they have below ``/health``."""
     upload_log: UploadLog | None = None
@@ -122,7 +124,7 @@ def make_app(services: Services) -> web.Application:
             *rendered.routes(),
             *WadoUri(services.retrieve, services.search, rendered).routes(),
             *orthanc_routes(services),
-            *Pacs(services.search, ohif, services.about).routes(),
+            *Pacs(services.search, services.synchronisation, ohif, services.about).routes(),
             *(UploadHistory(services.upload_log).routes() if services.upload_log else ()),
             *ohif.routes(),
             *Pages().routes(),

@@ -1,7 +1,8 @@
 """What front ends that came with an Orthanc ask their back end about "the PACS".
 
-There the PACS was another program with studies of its own. Here it is this node: what is
-stored is what is listed.
+There the PACS was another program, with studies of its own that had to be brought into line.
+Here it is this node, and nothing can be out of step but the index: "sync" rebuilds it from
+the store.
 """
 
 import asyncio
@@ -25,7 +26,9 @@ from hilum.http.parameters import single
 from hilum.http.studies import parse_study_query
 from hilum.http.study_json import study_json
 from hilum.index.stored import Match
+from hilum.index.sync_state import RUNNING
 from hilum.services.search import Search
+from hilum.services.synchronisation import Synchronisation
 
 #: How studies are matched to what a hospital's other systems know: by the order, which is of
 #: one study, then by the patient.
@@ -35,7 +38,7 @@ _PUBLIC_ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{8}){4}")
 
 
 class Pacs:
-    """Answers ``/api/pacs/…`` and ``/api/dicom/viewer-url/{study}``.
+    """Answers ``/api/pacs/…``, ``/api/orthanc/sync-…`` and ``/api/dicom/viewer-url/{study}``.
 
     Parameters
     ----------
@@ -43,8 +46,15 @@ class Pacs:
         What the node says of itself: AE title, DICOM port, version.
     """
 
-    def __init__(self, search: Search, ohif: Ohif, about: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        search: Search,
+        synchronisation: Synchronisation,
+        ohif: Ohif,
+        about: Mapping[str, Any],
+    ) -> None:
         self._search = search
+        self._synchronisation = synchronisation
         self._ohif = ohif
         self._about = about
 
@@ -54,6 +64,8 @@ class Pacs:
             web.get("/api/pacs/test", self._test),
             web.get("/api/pacs/studies", self._list),
             web.get("/api/pacs/unified-studies", self._unified),
+            web.get("/api/orthanc/sync-status", self._sync_status),
+            web.post("/api/orthanc/sync-all", self._sync_all),
             web.get("/api/dicom/viewer-url/{study}", self._viewer_url),
         ]
 
@@ -91,6 +103,32 @@ class Pacs:
             for match, names in sorted(matched.values(), key=lambda each: -len(each[1]))
         ]
         return success(studies, total=len(studies), limit=_MOST_MATCHED, offset=0)
+
+    async def _sync_status(self, _request: web.Request) -> web.Response:
+        return success(await self._sync_json())
+
+    async def _sync_all(self, _request: web.Request) -> web.Response:
+        begun = await self._synchronisation.start()
+        message = "The index is being rebuilt" if begun else "The index is being rebuilt already"
+        return success(await self._sync_json(), message=message)
+
+    async def _sync_json(self) -> dict[str, Any]:
+        state, counts = await asyncio.gather(
+            self._synchronisation.state(), self._search.statistics()
+        )
+        return {
+            "state": state.state,
+            "inProgress": state.state == RUNNING,
+            "startedAt": state.started_at.isoformat() if state.started_at else None,
+            "lastSync": state.seen_at.isoformat() if state.seen_at else None,
+            "done": state.done,
+            "total": state.total,
+            "indexed": state.indexed,
+            "failures": state.failures,
+            "reason": state.reason,
+            "studies": counts.studies,
+            "instances": counts.instances,
+        }
 
     async def _viewer_url(self, request: web.Request) -> web.Response:
         study_uid = await self._study_uid(request.match_info["study"])

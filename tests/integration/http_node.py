@@ -13,11 +13,14 @@ from hilum.core.listening import listen
 from hilum.http.app import Services, make_app
 from hilum.http.server import HttpServer
 from hilum.imaging.workers import DecodeWorkers
+from hilum.index.bookmark import Bookmark
 from hilum.index.catalogue import Catalogue
 from hilum.index.database import Database
 from hilum.index.queue_desk import QueueDesk
+from hilum.index.references import References
 from hilum.index.remover import Remover
 from hilum.index.resources import Resources
+from hilum.index.sync_state import SyncStates
 from hilum.index.upload_log import UploadLog
 from hilum.index.writer import Writer
 from hilum.services.bulk_data import BulkData
@@ -28,8 +31,10 @@ from hilum.services.metadata import Metadata
 from hilum.services.pictures import Pictures
 from hilum.services.promotion import ConflictPolicy, Promotion
 from hilum.services.queue_view import QueueView
+from hilum.services.reindexing import Reindexing
 from hilum.services.retrieve import Retrieve
 from hilum.services.search import Search
+from hilum.services.synchronisation import Synchronisation
 from hilum.storage.cache import Cache
 from hilum.storage.local import LocalStore
 from hilum.storage.quarantine import Quarantine
@@ -92,6 +97,15 @@ async def http_node(
     cache = Cache(data_dir / "cache", 64 << 20)
     pictures = Pictures(catalogue, store, workers, cache)
     deletion = Deletion(Remover(database), store, crossing, cache)
+    reindexing = Reindexing(
+        store,
+        Writer(database),
+        References(database),
+        Remover(database),
+        Bookmark(database),
+        policy,
+    )
+    synchronisation = Synchronisation(reindexing, SyncStates(database))
     services = Services(
         ingest=ingest,
         search=Search(catalogue),
@@ -101,6 +115,7 @@ async def http_node(
         bulk_data=BulkData(store),
         resources=Resources(database),
         queue=QueueView(QueueDesk(database)),
+        synchronisation=synchronisation,
         deletion=deletion if allow_delete else None,
         upload_log=UploadLog(database),
         probes={"db": database.ping, "storage": _in_thread(spool.check)},
@@ -115,6 +130,7 @@ async def http_node(
             yield HttpNode(client, services, catalogue, data_dir, server.port)
     finally:
         await server.stop()
+        await synchronisation.stop()
         promoting.cancel()
         with suppress(asyncio.CancelledError):
             await promoting

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from pydicom.dataset import FileDataset
 
 from hilum.core.identifiers import public_id
 from hilum.index.database import Database
+from hilum.index.sync_state import SyncStates
 from tests.generated import ct, uid
 from tests.integration.http_node import HttpNode, http_node
 from tests.integration.test_http_auth import basic
@@ -150,3 +152,39 @@ async def test_the_log_of_uploads_has_the_user_and_the_interface(node: HttpNode)
 async def test_a_wrong_place_in_the_log_is_named(node: HttpNode) -> None:
     answer = await node.client.get("/api/uploads", params={"before": "yesterday"})
     assert answer.status == 400
+
+
+async def sync_status(node: HttpNode) -> dict[str, Any]:
+    return dict((await get(node, "/api/orthanc/sync-status"))["data"])
+
+
+async def test_sync_brings_what_is_stored_into_an_index_that_has_lost_it(
+    node: HttpNode, database: Database
+) -> None:
+    assert (await sync_status(node))["state"] == "never"
+    for collection in ("studies", "series", "instances"):
+        await database.raw[collection].delete_many({})
+    assert (await get(node, "/api/dicom/studies"))["total"] == 0
+    answer = await node.client.post("/api/orthanc/sync-all")
+    assert answer.status == 200
+    while (status := await sync_status(node))["inProgress"]:
+        pass  # the test's own time limit ends this
+    assert status["state"] == "done", status
+    assert (status["done"], status["total"], status["indexed"], status["failures"]) == (4, 4, 4, 0)
+    listed = await get(node, "/api/dicom/studies")
+    found = {told["studyInstanceUID"] for told in listed["data"]}
+    assert found == {uid(9, n) for n in range(4)}
+
+
+async def test_one_sync_runs_at_a_time_and_a_dead_one_holds_up_none(
+    node: HttpNode, database: Database
+) -> None:
+    states = SyncStates(database)
+    assert await states.begin()
+    answer = await node.client.post("/api/orthanc/sync-all")
+    assert "already" in (await answer.json())["message"]
+    assert (await sync_status(node))["inProgress"] is True
+    long_ago = datetime.now(UTC) - timedelta(minutes=1)
+    await database.raw["meta"].update_one({"_id": "sync"}, {"$set": {"seen_at": long_ago}})
+    assert (await sync_status(node))["state"] == "interrupted"
+    assert await states.begin()

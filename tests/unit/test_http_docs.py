@@ -32,6 +32,7 @@ def routes() -> Iterator[tuple[str, str]]:
         bulk_data=sentinel.bulk_data,
         resources=sentinel.resources,
         queue=sentinel.queue,
+        synchronisation=sentinel.synchronisation,
         deletion=sentinel.deletion,
         probes={"db": probe, "storage": probe},
     )
