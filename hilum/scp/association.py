@@ -305,6 +305,13 @@ class Association:
         """Ask the peer to end an operation of ours early (PS3.7 9.3.2.3); it may not."""
         self.send(context, Command(CommandField.C_CANCEL_RQ, responded_message_id=message_id))
 
+    def disturbed(self) -> bool:
+        """Whether anything has come, on an association of ours on which nothing is asked."""
+        try:
+            return self._wire.readable()
+        except AssociationLost:
+            return True
+
     # -- the end -----------------------------------------------------------------------
 
     def answer_release(self) -> None:

@@ -17,6 +17,7 @@ from hilum.scp.association import TimeLimits
 from hilum.scp.command import Command, CommandField
 from hilum.scp.contexts import VERIFICATION, Proposal
 from hilum.scp.delivery import Delivery
+from hilum.scp.lines import Lines
 from hilum.scp.requestor import associate
 from hilum.scp.send import Outgoing
 from hilum.scp.status import SUCCESS, is_warning
@@ -108,7 +109,7 @@ def send(
         except HilumError as error:
             yield Sent(path, None, str(error))
     series = [outgoing for _, outgoing in readable]
-    with Delivery(peer, ae_title, limits or TimeLimits(), series) as delivery:
+    with Delivery(Lines(peer, ae_title, limits or TimeLimits()), series) as delivery:
         for path, _ in readable:
             try:
                 response = delivery.send_next()

@@ -12,12 +12,10 @@ from typing import Final, Self
 import structlog
 
 from hilum.core.errors import PeerUnreachable
-from hilum.core.peer import Peer
-from hilum.scp.association import TimeLimits
 from hilum.scp.command import Command
 from hilum.scp.contexts import MAXIMUM_CONTEXTS, proposals_for
+from hilum.scp.lines import Kind, Line, Lines
 from hilum.scp.patience import do_nothing, patiently
-from hilum.scp.requestor import associate
 from hilum.scp.send import LOOK_AHEAD, Originator, Outgoing, Sender
 from hilum.scp.upper_layer import ProtocolViolation
 from hilum.scp.wire import AssociationLost
@@ -36,6 +34,8 @@ class Delivery:
     series
         Everything that is to be sent, in the order it will be: its presentation contexts
         are proposed together.
+    lines
+        Where associations come from, and may go back to for others to use.
     originator
         Set when the sending is a C-MOVE of somebody else's.
     meanwhile
@@ -44,21 +44,17 @@ class Delivery:
 
     def __init__(
         self,
-        peer: Peer,
-        ae_title: str,
-        limits: TimeLimits,
+        lines: Lines,
         series: Sequence[Outgoing],
         originator: Originator | None = None,
         meanwhile: Callable[[], None] = do_nothing,
     ) -> None:
-        self._peer = peer
-        self._ae_title = ae_title
-        self._limits = limits
+        self._lines = lines
         self._series = series
         self._originator = originator
         self._meanwhile = meanwhile
         self._position = 0
-        self._kinds: frozenset[tuple[str, str]] = frozenset()
+        self._line: Line | None = None
         self._sender: Sender | None = None
         self._losses = 0
         self._unreachable: PeerUnreachable | None = None
@@ -105,55 +101,51 @@ class Delivery:
     def _sender_for(self, outgoing: Outgoing) -> Sender:
         if self._unreachable is not None:
             raise self._unreachable
-        if self._sender is not None and _kind(outgoing) not in self._kinds:
+        if self._line is not None and _kind(outgoing) not in self._line.kinds:
             self._release()
         if self._sender is None:
-            self._kinds = _kinds_for_one_association(self._series[self._position :])
-            try:
-                association = patiently(
-                    partial(
-                        associate,
-                        self._peer,
-                        self._ae_title,
-                        proposals_for(sorted(self._kinds)),
-                        self._limits,
-                    ),
-                    self._meanwhile,
-                )
-            except PeerUnreachable as error:
-                # It will not be there for the next instance either, and every attempt may
-                # take as long as the network lets it.
-                self._unreachable = error
-                raise
-            self._sender = Sender(association, self._originator)
+            self._line = self._lines.idle(_kind(outgoing)) or self._open()
+            self._sender = Sender(self._line.association, self._originator)
         return self._sender
 
+    def _open(self) -> Line:
+        kinds = _kinds_for_one_association(self._series[self._position :])
+        try:
+            return patiently(partial(self._lines.open, kinds), self._meanwhile)
+        except PeerUnreachable as error:
+            # It will not be there for the next instance either, and every attempt may
+            # take as long as the network lets it.
+            self._unreachable = error
+            raise
+
     def _release(self) -> None:
-        if self._sender is not None:
+        if self._line is not None and self._sender is not None:
             self._sender.close()
-            # It may take as long as the peer needs to have everything in its index.
-            patiently(self._sender.association.release, self._meanwhile)
-            self._sender = None
+            if not self._lines.give_back(self._line):
+                # It may take as long as the peer needs to have everything in its index.
+                patiently(self._line.association.release, self._meanwhile)
+            self._line = self._sender = None
 
     def _drop(self, loss: AssociationLost) -> None:
-        log.warning("association lost", peer=str(self._peer), reason=str(loss))
-        if self._sender is not None:
+        log.warning("association lost", peer=str(self._lines.peer), reason=str(loss))
+        if self._line is not None and self._sender is not None:
             self._sender.close()
-            reason = loss.reason if isinstance(loss, ProtocolViolation) else None
-            self._sender.association.abort(reason)
-            self._sender = None
+            self._lines.abort(
+                self._line, loss.reason if isinstance(loss, ProtocolViolation) else None
+            )
+            self._line = self._sender = None
         self._losses += 1
         if self._losses >= _LOSSES:
             self._unreachable = loss
 
 
-def _kind(outgoing: Outgoing) -> tuple[str, str]:
+def _kind(outgoing: Outgoing) -> Kind:
     return outgoing.sop_class_uid, outgoing.transfer_syntax_uid
 
 
-def _kinds_for_one_association(series: Sequence[Outgoing]) -> frozenset[tuple[str, str]]:
+def _kinds_for_one_association(series: Sequence[Outgoing]) -> frozenset[Kind]:
     """Return the kinds at the head of `series` whose contexts one association can have."""
-    kinds: set[tuple[str, str]] = set()
+    kinds: set[Kind] = set()
     for outgoing in series:
         kind = _kind(outgoing)
         if kind not in kinds and len(proposals_for([*kinds, kind])) > MAXIMUM_CONTEXTS:

@@ -11,9 +11,9 @@ from hilum.core.identifier_query import parse_retrieve_identifier
 from hilum.scp import identifier
 from hilum.scp.contexts import GET_MODELS
 from hilum.scp.request import Request
-from hilum.scp.send import LOOK_AHEAD, Sender
+from hilum.scp.send import LOOK_AHEAD, Sender, outgoing_of
 from hilum.scp.status import SOP_CLASS_NOT_SUPPORTED, Refused
-from hilum.scp.suboperations import SubOperations, outgoing_of
+from hilum.scp.suboperations import SubOperations
 from hilum.scp.wire import AssociationLost
 
 
@@ -26,7 +26,9 @@ def handle(request: Request) -> None:
     keys = identifier.decode(association.read_data_set(), request.context.transfer_syntax)
     query = parse_retrieve_identifier(keys, model, relational=request.option(0))
     request.stored.await_visible(services)
-    selected = outgoing_of(request, services.crossing.call(services.retrieve.select(query)))
+    selected = outgoing_of(
+        services.retrieve, services.crossing.call(services.retrieve.select(query))
+    )
     operations = SubOperations(request, len(selected))
     with closing(Sender(association)) as sender:
         for position, outgoing in enumerate(selected, 1):

@@ -8,10 +8,11 @@ from hilum.core.identifier_query import parse_retrieve_identifier
 from hilum.scp import identifier
 from hilum.scp.contexts import MOVE_MODELS
 from hilum.scp.delivery import Delivery
+from hilum.scp.lines import Lines
 from hilum.scp.request import Request
-from hilum.scp.send import Originator
+from hilum.scp.send import Originator, outgoing_of
 from hilum.scp.status import SOP_CLASS_NOT_SUPPORTED, Refused
-from hilum.scp.suboperations import SubOperations, outgoing_of
+from hilum.scp.suboperations import SubOperations
 
 #: A destination that does not answer is given up before the requester gives us up.
 _CONNECT_SECONDS: Final = 10.0
@@ -30,7 +31,9 @@ def handle(request: Request) -> None:
     if peer is None:
         raise UnknownPeer(f"unknown Move Destination {destination!r}")
     request.stored.await_visible(services)
-    selected = outgoing_of(request, services.crossing.call(services.retrieve.select(query)))
+    selected = outgoing_of(
+        services.retrieve, services.crossing.call(services.retrieve.select(query))
+    )
     operations = SubOperations(request, len(selected))
     limits = replace(
         services.limits,
@@ -41,7 +44,7 @@ def handle(request: Request) -> None:
     # The destination's association is released before the final response is sent: what the
     # requester is told has arrived, it can then find there.
     delivery = Delivery(
-        peer, services.ae_title, limits, selected, originator, operations.report_if_due
+        Lines(peer, services.ae_title, limits), selected, originator, operations.report_if_due
     )
     with delivery:
         for outgoing in selected:

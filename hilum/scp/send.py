@@ -17,11 +17,13 @@ from hilum.core.errors import HilumError, Unsupported
 from hilum.imaging.part10 import read_file_meta
 from hilum.imaging.reader import FileReader
 from hilum.imaging.transcode import can_transcode
+from hilum.index.stored import StoredInstance
 from hilum.scp.association import Association, Context
 from hilum.scp.command import Command, CommandField
 from hilum.scp.outflow import DataSet
 from hilum.scp.patience import do_nothing, patiently
 from hilum.scp.upper_layer import ProtocolViolation
+from hilum.services.retrieve import Retrieve
 
 #: As far as `Sender.send` wants to know what comes after an instance.
 LOOK_AHEAD: Final = 2
@@ -43,6 +45,21 @@ class Outgoing:
     open: Callable[[], BinaryIO]
     rewrite: Callable[[str], BinaryIO]
     """Opens a Part 10 file of it in another transfer syntax."""
+
+
+def outgoing_of(retrieve: Retrieve, instances: Iterable[StoredInstance]) -> list[Outgoing]:
+    """Return stored instances as what is to be sent."""
+    return [
+        Outgoing(
+            sop_class_uid=instance.sop_class_uid,
+            sop_instance_uid=instance.identity.sop_instance_uid,
+            transfer_syntax_uid=instance.transfer_syntax_uid,
+            data_set_offset=instance.data_set_offset,
+            open=partial(retrieve.open, instance),
+            rewrite=partial(retrieve.rewrite, instance),
+        )
+        for instance in instances
+    ]
 
 
 @dataclass(frozen=True, slots=True)

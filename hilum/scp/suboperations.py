@@ -8,16 +8,13 @@ failures.
 """
 
 import time
-from collections.abc import Iterable
 from contextlib import suppress
-from functools import partial
 from typing import Final
 
 import structlog
 
 from hilum.core.errors import HilumError
 from hilum.core.levels import json_tag
-from hilum.index.catalogue import StoredInstance
 from hilum.scp import identifier
 from hilum.scp.command import Command
 from hilum.scp.request import Request
@@ -39,22 +36,6 @@ _FAILED_LIST: Final = json_tag("FailedSOPInstanceUIDList")
 #: Requesters give up after 30 s of silence, some sooner. Asked about every `TICK_SECONDS`,
 #: a response after this long is one at least every second.
 _PENDING_SECONDS: Final = 0.7
-
-
-def outgoing_of(request: Request, instances: Iterable[StoredInstance]) -> list[Outgoing]:
-    """Return stored instances as what is to be sent."""
-    retrieve = request.services.retrieve
-    return [
-        Outgoing(
-            sop_class_uid=instance.sop_class_uid,
-            sop_instance_uid=instance.identity.sop_instance_uid,
-            transfer_syntax_uid=instance.transfer_syntax_uid,
-            data_set_offset=instance.data_set_offset,
-            open=partial(retrieve.open, instance),
-            rewrite=partial(retrieve.rewrite, instance),
-        )
-        for instance in instances
-    ]
 
 
 class SubOperations:
