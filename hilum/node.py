@@ -6,7 +6,7 @@ The one place that knows all rooms. What each worker has is `serving`: the use c
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from math import ceil
@@ -35,6 +35,7 @@ from hilum.index.references import References
 from hilum.index.remover import Remover
 from hilum.index.resources import Resources
 from hilum.index.sync_state import SyncStates
+from hilum.index.trash import TrashNotes
 from hilum.index.upload_log import UploadLog
 from hilum.index.writer import Writer
 from hilum.lifetime import background
@@ -46,7 +47,7 @@ from hilum.scp.server import Server
 from hilum.scp.shares import Shares
 from hilum.services.bulk_data import BulkData
 from hilum.services.crossing import Crossing
-from hilum.services.deletion import Deletion, keep_resuming
+from hilum.services.deletion import Deletion, Trash, keep_resuming
 from hilum.services.foresight import Foresight
 from hilum.services.ingest import Ingest
 from hilum.services.leading import Leadership, Task, leading
@@ -58,11 +59,13 @@ from hilum.services.reindexing import Reindexing
 from hilum.services.retrieve import Retrieve
 from hilum.services.search import Search
 from hilum.services.synchronisation import Synchronisation
+from hilum.services.trash import Trashcan, keep_finishing
 from hilum.storage.cache import Cache
 from hilum.storage.local import LocalStore
 from hilum.storage.quarantine import Quarantine
 from hilum.storage.spool import Spool
 from hilum.storage.spools import Spools
+from hilum.storage.trash import TrashFolder
 from hilum.supervisor import supervising
 
 log = structlog.get_logger(__name__)
@@ -79,6 +82,7 @@ _ADOPTION_SECONDS = 1.0
 _GIVING_WAY_SECONDS = 2.0
 # In the data folder.
 CACHE = "cache"
+TRASH = "trash"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +103,7 @@ class Core:
     synchronisation: Synchronisation
     references: References
     outbox: Outbox
+    trashcan: Trashcan
     database: Database
     spool: Spool
     store: LocalStore
@@ -182,12 +187,13 @@ async def open_core(settings: Settings, changes: Changes | None = None) -> Async
         if replayed:
             complete = await promotion.drained(_REPLAY_SECONDS)
             log.info("spool replayed", instances=replayed, complete=complete)
-        adopting = asyncio.create_task(_keep_adopting(spools, spool, ingest))
-        await stack.enter_async_context(background(adopting))
+        await _begin(stack, _keep_adopting(spools, spool, ingest))
         remover = Remover(database)
-        deletion = Deletion(remover, store, crossing, cache)
-        resuming = asyncio.create_task(keep_resuming(deletion))
-        await stack.enter_async_context(background(resuming))
+        trash = Trash(TrashNotes(database), TrashFolder(settings.data_dir / TRASH))
+        keep = settings.storage.keep_deleted_days > 0
+        deletion = Deletion(remover, store, crossing, cache, trash, keep=keep)
+        trashcan = Trashcan(trash, promotion)
+        await _begin(stack, keep_resuming(deletion), keep_finishing(trashcan))
 
         workers = DecodeWorkers(_decoders(settings.workers))
         await stack.enter_async_context(background(asyncio.create_task(_keep_giving_way(cache))))
@@ -213,6 +219,7 @@ async def open_core(settings: Settings, changes: Changes | None = None) -> Async
             synchronisation=synchronisation,
             references=references,
             outbox=outbox,
+            trashcan=trashcan,
             database=database,
             spool=spool,
             store=store,
@@ -355,6 +362,7 @@ def _http_services(
         queue=QueueView(QueueDesk(core.database)),
         synchronisation=core.synchronisation,
         deletion=core.deletion if settings.http.allow_delete else None,
+        trashcan=core.trashcan,
         probes={"db": core.database.ping, "storage": probe_storage},
         upload_log=UploadLog(core.database),
         metrics=Metrics(colleagues),
@@ -411,6 +419,12 @@ def _reindexing(settings: Settings, store: LocalStore, database: Database) -> Re
         Bookmark(database),
         settings.storage.conflict_policy,
     )
+
+
+async def _begin(stack: AsyncExitStack, *endless: Coroutine[None, None, None]) -> None:
+    """Run what does not end by itself for as long as `stack` lasts."""
+    for each in endless:
+        await stack.enter_async_context(background(asyncio.create_task(each)))
 
 
 async def _ensure_schema(database: Database) -> None:

@@ -187,9 +187,9 @@ class HttpSettings(Section):
         "has come for so long; 0: when it is asked for",
     )
     allow_delete: bool = Field(
-        default=False,
-        description="Whoever reaches the HTTP port may delete studies, series and instances "
-        "over DICOMweb; nothing brings them back",
+        default=True,
+        description="Studies, series and instances may be deleted over HTTP; for "
+        "`storage.keep_deleted_days` that can be undone",
     )
 
 
@@ -218,6 +218,11 @@ class StorageSettings(Section):
         default=ByteSize(4 * 1024**3),
         description="What pictures and metadata made once may take below `data_dir`; "
         "it gives way when the disk fills. 0: nothing is kept on disk",
+    )
+    keep_deleted_days: Annotated[float, Field(ge=0, le=36_500, allow_inf_nan=False)] = Field(
+        default=7.0,
+        description="For so long a deletion can be undone, unless the disk fills before; "
+        "0: the bytes go at once",
     )
     conflict_policy: Literal["replace", "keep", "reject"] = Field(
         default="replace",

@@ -20,9 +20,9 @@ def json_response(
     )
 
 
-def success(data: Any, **beside: Any) -> web.Response:
+def success(data: Any, status: int = 200, **beside: Any) -> web.Response:
     """Return ``{"success": true, "data": …}``, with what belongs beside the data."""
-    return json_response({"success": True, **beside, "data": data})
+    return json_response({"success": True, **beside, "data": data}, status)
 
 
 def failure(

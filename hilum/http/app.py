@@ -33,6 +33,7 @@ from hilum.http.pages import Pages, add_security_headers
 from hilum.http.queue import Queues
 from hilum.http.routes import note_route
 from hilum.http.studies import Studies
+from hilum.http.trash import TrashRoutes
 from hilum.http.upload import Uploads
 from hilum.http.upload_log import UploadHistory
 from hilum.http.wado_uri import WadoUri
@@ -47,6 +48,7 @@ from hilum.services.queue_view import QueueView
 from hilum.services.retrieve import Retrieve
 from hilum.services.search import Search
 from hilum.services.synchronisation import Synchronisation
+from hilum.services.trash import Trashcan
 
 #: Of bodies that are read whole; uploads are not, and have the disk's reserve for a limit.
 _BODY_BYTES: Final = 1 << 20
@@ -72,6 +74,7 @@ class Services:
     metrics: Metrics = field(default_factory=Metrics)
     deletion: Deletion | None = None
     """None: nothing is deleted over the web."""
+    trashcan: Trashcan | None = None
     about: Mapping[str, Any] = field(default_factory=dict)
     """What ``/health`` says of the node beside its state."""
     users: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -112,6 +115,11 @@ def make_app(services: Services) -> web.Application:
             *Uploads(intake, overrides).routes(),
             *Stow(intake).routes(),
             *(Delete(services.deletion).routes() if services.deletion is not None else ()),
+            *(
+                TrashRoutes(services.trashcan, services.deletion is not None).routes()
+                if services.trashcan is not None
+                else ()
+            ),
             *Studies(services.search).routes(),
             *Frames(services.pictures).routes(),
             *Dictionary().routes(),

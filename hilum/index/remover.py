@@ -6,18 +6,49 @@ whoever finds one finishes the deletion.
 """
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any, Final
 
 from pymongo import DeleteOne
 
+from hilum.core.instance import Blob, Identity, Origin
+from hilum.core.levels import Level
 from hilum.index.database import Database, Document
 from hilum.index.derive import derive_series, derive_studies
 from hilum.index.faults import translated
 
 _REVISION_BITS = 62
-_BLOBS = {"series": 1, "study": 1, "StudyInstanceUID": 1, "blob": 1, "versions": 1}
+_NEEDED: Final = {
+    "PatientID": 1,
+    "StudyInstanceUID": 1,
+    "SeriesInstanceUID": 1,
+    "SOPInstanceUID": 1,
+    "blob": 1,
+    "versions": 1,
+    "received_at": 1,
+    "source": 1,
+}
+#: Versions in one note, which is one document of MongoDB.
+_VERSIONS_AT_ONCE: Final = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class RemovedFile:
+    """One version of an instance that is deleted."""
+
+    blob: Blob
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """An instance that is deleted."""
+
+    identity: Identity
+    files: tuple[RemovedFile, ...]
+    """All its versions, the current one first, then the others, oldest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +56,25 @@ class Removal:
     """Instances that are deleted, and what has to follow."""
 
     id: str
-    instances: tuple[str, ...]
-    """Public ids, as the following."""
-    series: tuple[str, ...]
-    studies: tuple[str, ...]
-    study_instance_uids: tuple[str, ...]
-    digests: tuple[str, ...]
-    """Of all their versions."""
+    trash: str | None
+    """The deletion under which their bytes are kept; None: they are not."""
+    begun_at: datetime
+    instances: tuple[Removed, ...]
+
+    @property
+    def series(self) -> set[str]:
+        """Public ids of their series."""
+        return {each.identity.series for each in self.instances}
+
+    @property
+    def studies(self) -> set[str]:
+        """Public ids of their studies."""
+        return {each.identity.study for each in self.instances}
+
+    @property
+    def digests(self) -> set[str]:
+        """Of all their versions."""
+        return {file.blob.digest for each in self.instances for file in each.files}
 
 
 class Remover:
@@ -65,15 +108,22 @@ class Remover:
             )
             return [document["_id"] for document in await cursor.to_list(None)]
 
-    async def remove(self, ids: Sequence[str]) -> Removal | None:
+    async def remove(self, ids: Sequence[str], trash: str | None = None) -> Removal | None:
         """Delete instances, and bring their series and studies up to what is left.
+
+        Parameters
+        ----------
+        ids
+            Public ids.
+        trash
+            The deletion that this is part of, if it can be undone.
 
         Returns
         -------
         Removal
             What has been deleted, to be finished by the caller; None if there was nothing.
-            Of an instance that got another version at this very moment nothing is deleted:
-            call again until there is nothing.
+            Of an instance that got another version at this very moment nothing is deleted,
+            nor is all of a great many versions: call again until there is nothing.
 
         Raises
         ------
@@ -81,11 +131,13 @@ class Remover:
             MongoDB does not answer. What was begun is noted (`unfinished`).
         """
         with translated():
-            cursor = self._database.instances.find({"_id": {"$in": list(ids)}}, _BLOBS)
-            documents = await cursor.to_list(None)
+            cursor = self._database.instances.find({"_id": {"$in": list(ids)}}, _NEEDED)
+            documents = _portion(await cursor.to_list(None))
             if not documents:
                 return None
-            removal = _removal(documents)
+            removal = Removal(
+                secrets.token_hex(12), trash, datetime.now(UTC), tuple(map(_removed, documents))
+            )
             await self._notes.insert_one(_note(removal))
             # With all that is noted of it: bytes that are not must not lose their document.
             await self._database.instances.bulk_write(
@@ -113,7 +165,35 @@ class Remover:
             await self._database.studies.update_many({"_id": {"$in": studies}}, _new_revision())
             await derive_studies(self._database, studies)
         if self._database.changes is not None:
-            self._database.changes.put(removal.study_instance_uids)
+            self._database.changes.put(
+                {each.identity.study_instance_uid for each in removal.instances}
+            )
+
+    async def emptied(self, removal: Removal) -> dict[Level, set[str]]:
+        """Return the public ids of the series, studies and patients that are gone with it.
+
+        Raises
+        ------
+        IndexUnavailable
+            MongoDB does not answer.
+        """
+        patients = {each.identity.patient for each in removal.instances}
+        with translated():
+            series = await self._database.series.distinct(
+                "_id", {"_id": {"$in": list(removal.series)}}
+            )
+            studies = await self._database.studies.distinct(
+                "_id", {"_id": {"$in": list(removal.studies)}}
+            )
+            left = await self._database.studies.distinct(
+                "patient",
+                {"PatientID": {"$in": [each.identity.patient_id for each in removal.instances]}},
+            )
+        return {
+            Level.SERIES: removal.series - set(series),
+            Level.STUDY: removal.studies - set(studies),
+            Level.PATIENT: patients - set(left),
+        }
 
     async def wanted(self, removal: Removal) -> set[str]:
         """Return which of the digests documents refer to, because they were stored again.
@@ -125,56 +205,147 @@ class Remover:
         IndexUnavailable
             MongoDB does not answer.
         """
+        ids = [each.identity.instance for each in removal.instances]
         with translated():
             cursor = self._database.instances.find(
-                {"_id": {"$in": list(removal.instances)}}, _BLOBS
+                {"_id": {"$in": ids}}, {"blob": 1, "versions": 1}
             )
             documents = await cursor.to_list(None)
         return {digest for document in documents for digest in _digests(document)}
 
-    async def finish(self, removal: Removal) -> None:
-        """Forget a deletion: its bytes are removed."""
+    async def finish(self, removal: Removal, wanted: Collection[str]) -> None:
+        """Close a deletion: its bytes are gone, or in the trash.
+
+        Parameters
+        ----------
+        removal
+            If its bytes are in the trash its note stays, as that of what can be had back.
+        wanted
+            Digests that went neither way: they were stored again.
+
+        Raises
+        ------
+        IndexUnavailable
+            MongoDB does not answer.
+        """
+        kept = [
+            Removed(each.identity, files)
+            for each in removal.instances
+            if (files := tuple(file for file in each.files if file.blob.digest not in wanted))
+        ]
         with translated():
-            await self._notes.delete_one({"_id": removal.id})
+            if removal.trash is None or not kept:
+                await self._notes.delete_one({"_id": removal.id})
+                return
+            await self._notes.update_one(
+                {"_id": removal.id},
+                {
+                    "$set": {
+                        "state": KEPT,
+                        "instances": [_instance_note(each) for each in kept],
+                        "size": sum(file.blob.size_bytes for each in kept for file in each.files),
+                    }
+                },
+            )
 
     async def unfinished(self, older_than_seconds: float) -> list[Removal]:
         """Return the deletions that were begun so long ago and are not finished."""
         latest = datetime.now(UTC) - timedelta(seconds=older_than_seconds)
         with translated():
-            notes = await self._notes.find({"begun_at": {"$lt": latest}}).to_list(None)
-        return [
-            Removal(
-                note["_id"],
-                tuple(note["instances"]),
-                tuple(note["series"]),
-                tuple(note["studies"]),
-                tuple(note["study_instance_uids"]),
-                tuple(note["digests"]),
+            notes = await self._notes.find({"state": BEGUN, "begun_at": {"$lt": latest}}).to_list(
+                None
             )
-            for note in notes
-        ]
+        return [removal_of(note) for note in notes]
 
 
-def _removal(documents: Sequence[Document]) -> Removal:
+#: States of a note.
+BEGUN: Final = "begun"
+KEPT: Final = "kept"
+
+
+def removal_of(note: Mapping[str, Any]) -> Removal:
+    """Return the removal that a note of the collection ``deletions`` is of."""
     return Removal(
-        id=secrets.token_hex(12),
-        instances=tuple(each["_id"] for each in documents),
-        series=tuple({each["series"] for each in documents}),
-        studies=tuple({each["study"] for each in documents}),
-        study_instance_uids=tuple({each["StudyInstanceUID"] for each in documents}),
-        digests=tuple({digest for each in documents for digest in _digests(each)}),
+        note["_id"],
+        note["trash"],
+        note["begun_at"],
+        tuple(
+            Removed(
+                Identity(
+                    each["PatientID"],
+                    each["StudyInstanceUID"],
+                    each["SeriesInstanceUID"],
+                    each["SOPInstanceUID"],
+                ),
+                tuple(
+                    RemovedFile(
+                        Blob(file["digest"], file["size"]),
+                        Origin(file["source"], file["received_at"]),
+                    )
+                    for file in each["files"]
+                ),
+            )
+            for each in note["instances"]
+        ),
+    )
+
+
+def _portion(documents: Sequence[Document]) -> list[Document]:
+    """Return the first of these, as many as one note holds."""
+    taken: list[Document] = []
+    versions = 0
+    for document in documents:
+        versions += 1 + len(document["versions"])
+        if taken and versions > _VERSIONS_AT_ONCE:
+            break
+        taken.append(document)
+    return taken
+
+
+def _removed(document: Document) -> Removed:
+    current = {**document["blob"], **{key: document[key] for key in ("received_at", "source")}}
+    return Removed(
+        Identity(
+            document["PatientID"],
+            document["StudyInstanceUID"],
+            document["SeriesInstanceUID"],
+            document["SOPInstanceUID"],
+        ),
+        tuple(
+            RemovedFile(
+                Blob(file["digest"], file["size"]), Origin(file["source"], file["received_at"])
+            )
+            for file in (current, *document["versions"])
+        ),
     )
 
 
 def _note(removal: Removal) -> Document:
     return {
         "_id": removal.id,
-        "begun_at": datetime.now(UTC),
-        "instances": list(removal.instances),
-        "series": list(removal.series),
-        "studies": list(removal.studies),
-        "study_instance_uids": list(removal.study_instance_uids),
-        "digests": list(removal.digests),
+        "state": BEGUN,
+        "begun_at": removal.begun_at,
+        "trash": removal.trash,
+        "instances": [_instance_note(each) for each in removal.instances],
+    }
+
+
+def _instance_note(removed: Removed) -> Document:
+    identity = removed.identity
+    return {
+        "PatientID": identity.patient_id,
+        "StudyInstanceUID": identity.study_instance_uid,
+        "SeriesInstanceUID": identity.series_instance_uid,
+        "SOPInstanceUID": identity.sop_instance_uid,
+        "files": [
+            {
+                "digest": file.blob.digest,
+                "size": file.blob.size_bytes,
+                "received_at": file.origin.received_at,
+                "source": file.origin.source,
+            }
+            for file in removed.files
+        ],
     }
 
 

@@ -87,6 +87,8 @@ INDEXES: Final[dict[str, list[IndexModel]]] = {
         IndexModel([("expires_at", ASCENDING)], name="expires", expireAfterSeconds=0, sparse=True),
     ],
     "lanes": [_index("due", "subscription", "due_at")],
+    # Notes of deletions, those that can be undone among them.
+    "deletions": [_index("trash", "trash")],
 }
 
 #: Names of indexes that earlier versions made and no query needs any more.

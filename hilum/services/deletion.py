@@ -1,4 +1,4 @@
-"""Deletion: instances out of the index, then their bytes out of the store.
+"""Deletion: instances out of the index, then their bytes out of the store, into the trash.
 
 What is deleted cannot be found from the moment its document is gone; its bytes follow. An
 instance that is stored again at this very moment is either deleted too or stays whole.
@@ -12,18 +12,31 @@ Its document may be written before the bytes are looked for or after:
 If the document is written before the index is asked, the bytes come back. If it is written
 after, the address is empty when the promotion looks. Either way it has both in the end; and
 bytes that a document is deleted from are still at their address then, so they are removed.
+
+Where deletions can be undone, removed means moved to the trash (`hilum.services.trash`). That
+changes nothing of the above: from their address the bytes are gone in the same step, and whoever
+finds them missing there stores his own, as another file. What is put back from the trash is a
+promotion like any other, with the trash in place of the spool: its file stays there until its
+bytes were seen at their address after its document was written.
+
+At every moment the bytes of a document that was deleted, and of which nobody was told that they
+are gone for good, are at their address, in ``.discarded`` with a note that leads there, or in the
+trash with a note that tells whose they are. The note comes first, before any document goes.
 """
 
 import asyncio
+from dataclasses import dataclass
 from typing import Final
 
 import structlog
 
 from hilum.core.errors import NotFound, Temporary
 from hilum.index.remover import Removal, Remover
+from hilum.index.trash import State, TrashNotes
 from hilum.services.crossing import Crossing
 from hilum.storage.cache import Cache
 from hilum.storage.store import Store
+from hilum.storage.trash import TrashFolder
 
 log = structlog.get_logger(__name__)
 
@@ -33,30 +46,67 @@ _BATCH_SIZE: Final = 500
 _INTERRUPTED_SECONDS: Final = 60.0
 
 
+@dataclass(frozen=True, slots=True)
+class Trash:
+    """Where deletions are kept until they cannot be undone any more."""
+
+    notes: TrashNotes
+    files: TrashFolder
+
+
 class Deletion:
-    """Deletes studies, series and instances, all versions of each. Lives on the loop."""
+    """Deletes studies, series and instances, all versions of each. Lives on the loop.
+
+    Parameters
+    ----------
+    remover, store, crossing, cache
+        What it works with.
+    trash
+        Where the bytes go.
+    keep
+        Whether they do; else they are gone at once.
+    """
 
     def __init__(
-        self, remover: Remover, store: Store, crossing: Crossing, cache: Cache | None = None
+        self,
+        remover: Remover,
+        store: Store,
+        crossing: Crossing,
+        cache: Cache | None = None,
+        trash: Trash | None = None,
+        *,
+        keep: bool = True,
     ) -> None:
         self._remover = remover
         self._store = store
         self._crossing = crossing
         self._cache = cache
+        self._trash = trash
+        self._keep = keep
 
     async def delete(
         self,
         study_instance_uid: str,
         series_instance_uid: str | None = None,
         sop_instance_uid: str | None = None,
+        *,
+        by: str = "",
+        reason: str = "",
     ) -> int:
         """Delete what is in the index of a study, a series, or an instance.
+
+        Parameters
+        ----------
+        study_instance_uid, series_instance_uid, sop_instance_uid
+            As far down as what is deleted.
+        by, reason
+            Who asks for it, and why, for those who look at the trash or the log.
 
         Returns
         -------
         int
             How many instances that was; they cannot be found any more and their bytes are
-            gone from the disk.
+            in the trash, or gone from the disk if there is none.
 
         Raises
         ------
@@ -67,20 +117,29 @@ class Deletion:
             Part of it may be deleted. What was begun is finished later (`resume`), what was
             not stays.
         """
-        ids = await self._remover.find(study_instance_uid, series_instance_uid, sop_instance_uid)
+        uids = (study_instance_uid, series_instance_uid, sop_instance_uid)
+        ids = await self._remover.find(*uids)
         if not ids:
             what = sop_instance_uid or series_instance_uid or study_instance_uid
             raise NotFound(f"nothing is stored of {what}")
+        kept = None
+        notes = self._trash.notes if self._trash is not None and self._keep else None
         for start in range(0, len(ids), _BATCH_SIZE):
             batch = ids[start : start + _BATCH_SIZE]
-            while (removal := await self._remover.remove(batch)) is not None:
-                await self._discard(removal)
+            if notes is not None and (kept is None or not await notes.hold(kept)):
+                kept = await notes.open(uids, by=by, reason=reason)
+            while (removal := await self._remover.remove(batch, kept)) is not None:
+                await self._follow(removal)
+        if notes is not None and kept is not None:
+            await notes.close(kept)
         log.info(
             "deleted",
             study_instance_uid=study_instance_uid,
             series_instance_uid=series_instance_uid,
             sop_instance_uid=sop_instance_uid,
             instances=len(ids),
+            deletion=kept,
+            reason=reason or None,
         )
         return len(ids)
 
@@ -98,18 +157,29 @@ class Deletion:
         removals = await self._remover.unfinished(older_than_seconds)
         for removal in removals:
             await self._remover.settle(removal)
-            await self._discard(removal)
+            await self._follow(removal)
+        if self._trash is not None:
+            notes = self._trash.notes
+            for deletion in await notes.abandoned(State.DELETING, older_than_seconds):
+                await notes.close(deletion)
         return len(removals)
 
-    async def _discard(self, removal: Removal) -> None:
-        def wanted() -> set[str]:
-            return self._crossing.call(self._remover.wanted(removal))
+    async def _follow(self, removal: Removal) -> None:
+        """Do what follows once the documents are gone."""
+        kept: set[str] = set()
 
-        await asyncio.to_thread(self._store.discard, removal.digests, wanted)
+        def wanted() -> set[str]:
+            kept.update(self._crossing.call(self._remover.wanted(removal)))
+            return kept
+
+        folder = None
+        if self._trash is not None and removal.trash is not None:
+            folder = self._trash.files.folder(removal.trash)
+        await asyncio.to_thread(self._store.discard, removal.digests, wanted, folder)
         if self._cache is not None:
             # Pictures and metadata of them. All that is in it can be made again.
             await asyncio.to_thread(self._cache.clear)
-        await self._remover.finish(removal)
+        await self._remover.finish(removal, kept)
 
 
 async def keep_resuming(deletion: Deletion, every_seconds: float = _INTERRUPTED_SECONDS) -> None:

@@ -67,6 +67,8 @@ class Pending:
     header: Header | None
     """None: to be read again from the entry's file."""
     outcome: "Future[Outcome]"
+    restored: bool = False
+    """It was deleted, and comes back: whatever is current by now stays so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +145,21 @@ class Promotion:
                 pending = replace(pending, header=None)
             self._waiting.append(pending)
             return len(self._waiting) in {1, _BATCH_SIZE}
+
+    def restore(self, entries: Sequence[SpoolEntry]) -> "list[Future[Outcome]]":
+        """Queue what was deleted and comes back, in this order; on the loop only.
+
+        Parameters
+        ----------
+        entries
+            Their files lie in the trash, and stay there until they are stored and indexed.
+        """
+        found = [Pending(entry, None, Future(), restored=True) for entry in entries]
+        with self._lock:
+            self._waiting.extend(found)
+        if found:
+            self.hurry()
+        return [pending.outcome for pending in found]
 
     def wake(self) -> None:
         """Have the consumer look at what waits."""
@@ -309,7 +326,8 @@ class Promotion:
                 continue
             else:
                 # A version without bytes is not kept: it is lost, or just being deleted.
-                keep = self._policy != "replace" and self._store.contains(blob.digest)
+                keeping = pending.restored or self._policy != "replace"
+                keep = keeping and self._store.contains(blob.digest)
                 outcome = Outcome.KEPT_CURRENT if keep else Outcome.REPLACED
                 write = Write(instance, supersedes=blob, keep_current=keep)
                 log.warning(

@@ -4,6 +4,7 @@ A file gets its address as a second name (a hard link) of the file in the spool:
 is copied. ``docs/storage-format.md`` is the written format.
 """
 
+import errno
 import hashlib
 import os
 import secrets
@@ -15,7 +16,7 @@ from typing import BinaryIO, Final
 
 from hilum.core.errors import Corrupt, Invalid, NotFound
 from hilum.core.identifiers import parse_digest
-from hilum.core.instance import Origin
+from hilum.core.instance import Blob, Origin
 from hilum.storage.disk import as_domain_error, faults, probe
 from hilum.storage.durable import link_or_copy, make_folder, sync_file_system, sync_folder
 from hilum.storage.mark import Mark, origin_unknown
@@ -168,10 +169,17 @@ class LocalStore:
             if address.parent.is_dir():
                 sync_folder(address.parent)
 
-    def discard(self, digests: Collection[str], wanted: Callable[[], Collection[str]]) -> None:
+    def discard(
+        self,
+        digests: Collection[str],
+        wanted: Callable[[], Collection[str]],
+        keep_in: Path | None = None,
+    ) -> None:
         """See `Store.discard`. Files on their way out lie in ``.discarded``."""
         outlets = {digest: self._address(digest) for digest in digests}
         with faults("remove stored files"):
+            if keep_in is not None:
+                make_folder(keep_in)
             self._bring_back(outlets)
             taken = dict(self._take_out(outlets))
         try:
@@ -184,8 +192,12 @@ class LocalStore:
             for digest, place in taken.items():
                 if digest in kept:
                     _put_back(place, outlets[digest])
+                elif keep_in is not None:
+                    _move(place, keep_in / digest)
                 else:
                     place.unlink(missing_ok=True)
+            if keep_in is not None:
+                sync_folder(keep_in)
             folders = {str(outlets[digest].parent) for digest in taken}
             self._sync({str(self._root / _DISCARDED), *folders} if taken else set())
 
@@ -238,6 +250,28 @@ def _put_back(place: Path, address: Path) -> None:
     with suppress(FileNotFoundError):
         place.rename(address)
     # A second name of the file that is at the address by now is left where it was.
+    place.unlink(missing_ok=True)
+
+
+def _move(place: Path, target: Path) -> None:
+    """Give a file another name; whole under one of the two at every moment.
+
+    Within a file system that is one step. To another one it is copied, and the copy's name
+    made to last before the file goes.
+    """
+    try:
+        place.rename(target)
+    except FileNotFoundError:
+        if place.exists():  # then it is the folder that is missing
+            raise
+        return  # somebody else brought it back, and will see to it
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        blob = Blob(target.name, place.stat().st_size)
+        link_or_copy(place, target, target.with_suffix(".part"), blob)
+        sync_folder(target.parent)
+    # What has the name already is the same file: then a rename leaves both.
     place.unlink(missing_ok=True)
 
 

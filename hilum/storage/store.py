@@ -125,7 +125,12 @@ class Store(Protocol):
         """Delete a file; it stays deleted when this returns. Idempotent."""
         ...
 
-    def discard(self, digests: Collection[str], wanted: Callable[[], Collection[str]]) -> None:
+    def discard(
+        self,
+        digests: Collection[str],
+        wanted: Callable[[], Collection[str]],
+        keep_in: Path | None = None,
+    ) -> None:
         """Delete files, except those that somebody wants after all. Idempotent.
 
         They cannot be found any more when `wanted` is asked, and those that it returns are
@@ -138,12 +143,16 @@ class Store(Protocol):
             The files; such as are not stored are passed over.
         wanted
             Returns the digests that are to stay. If it raises, all of them do.
+        keep_in
+            A folder that the files are moved to instead of being deleted, each under its
+            digest; made if missing.
 
         Notes
         -----
         Durable when it returns. After a crash in between files may be missing from their
         addresses that nobody has deleted: discarding the same digests again begins by
-        bringing them back.
+        bringing them back. With `keep_in` a file is at every moment at its address, on its
+        way, or in that folder.
         """
         ...
 

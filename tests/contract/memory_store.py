@@ -82,7 +82,12 @@ class MemoryStore:
         """See `Store.remove`."""
         self._files.pop(parse_digest(digest), None)
 
-    def discard(self, digests: Collection[str], wanted: Callable[[], Collection[str]]) -> None:
+    def discard(
+        self,
+        digests: Collection[str],
+        wanted: Callable[[], Collection[str]],
+        keep_in: Path | None = None,
+    ) -> None:
         """See `Store.discard`."""
         taken = {
             each: self._files.pop(parse_digest(each)) for each in digests if each in self._files
@@ -93,6 +98,10 @@ class MemoryStore:
             self._files |= taken
             raise
         self._files |= {digest: data for digest, data in taken.items() if digest in kept}
+        if keep_in is not None:
+            keep_in.mkdir(parents=True, exist_ok=True)
+            for digest in taken.keys() - set(kept):
+                (keep_in / digest).write_bytes(taken[digest])
 
     def check(self) -> None:
         """See `Store.check`: memory can always be written."""

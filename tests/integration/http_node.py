@@ -21,11 +21,12 @@ from hilum.index.references import References
 from hilum.index.remover import Remover
 from hilum.index.resources import Resources
 from hilum.index.sync_state import SyncStates
+from hilum.index.trash import TrashNotes
 from hilum.index.upload_log import UploadLog
 from hilum.index.writer import Writer
 from hilum.services.bulk_data import BulkData
 from hilum.services.crossing import Crossing
-from hilum.services.deletion import Deletion
+from hilum.services.deletion import Deletion, Trash
 from hilum.services.ingest import Ingest
 from hilum.services.metadata import Metadata
 from hilum.services.pictures import Pictures
@@ -35,10 +36,12 @@ from hilum.services.reindexing import Reindexing
 from hilum.services.retrieve import Retrieve
 from hilum.services.search import Search
 from hilum.services.synchronisation import Synchronisation
+from hilum.services.trash import Trashcan
 from hilum.storage.cache import Cache
 from hilum.storage.local import LocalStore
 from hilum.storage.quarantine import Quarantine
 from hilum.storage.spool import Spool
+from hilum.storage.trash import TrashFolder
 from tests.contract.spooling import received
 
 
@@ -55,6 +58,10 @@ class HttpNode:
     @property
     def stored(self) -> list[Path]:
         return [path for path in (self.data_dir / "objects").rglob("*") if path.is_file()]
+
+    @property
+    def in_trash(self) -> list[Path]:
+        return [path for path in (self.data_dir / "trash").rglob("*") if path.is_file()]
 
     @property
     def quarantined(self) -> list[Path]:
@@ -82,6 +89,7 @@ async def http_node(
     reserve_bytes: int = 0,
     keepalive_seconds: float = 75,
     allow_delete: bool = False,
+    keep_deleted: bool = False,
     policy: ConflictPolicy = "replace",
     workers: DecodeWorkers | None = None,
 ) -> AsyncIterator[HttpNode]:
@@ -96,7 +104,6 @@ async def http_node(
     workers = workers or DecodeWorkers()
     cache = Cache(data_dir / "cache", 64 << 20)
     pictures = Pictures(catalogue, store, workers, cache)
-    deletion = Deletion(Remover(database), store, crossing, cache)
     reindexing = Reindexing(
         store,
         Writer(database),
@@ -106,6 +113,8 @@ async def http_node(
         policy,
     )
     synchronisation = Synchronisation(reindexing, SyncStates(database))
+    trash = Trash(TrashNotes(database), TrashFolder(data_dir / "trash"))
+    deletion = Deletion(Remover(database), store, crossing, cache, trash, keep=keep_deleted)
     services = Services(
         ingest=ingest,
         search=Search(catalogue),
@@ -118,6 +127,7 @@ async def http_node(
         synchronisation=synchronisation,
         deletion=deletion if allow_delete else None,
         upload_log=UploadLog(database),
+        trashcan=Trashcan(trash, promotion),
         probes={"db": database.ping, "storage": _in_thread(spool.check)},
         about={"aet": "TEST", "version": "0"},
     )

@@ -214,14 +214,14 @@ class DyingStore(LocalStore):
 
     asks_first = False
 
-    def discard(self, digests: Collection[str], wanted: Any) -> None:
+    def discard(self, digests: Collection[str], wanted: Any, keep_in: Path | None = None) -> None:
         def die() -> Collection[str]:
             if self.asks_first:
                 wanted()
             raise Interrupted
 
         try:
-            super().discard(digests, die)
+            super().discard(digests, die, keep_in)
         except Interrupted:
             # What a dead process cannot do: bring them back.
             list(self._take_out({digest: self._address(digest) for digest in digests}))

@@ -34,6 +34,7 @@ def routes() -> Iterator[tuple[str, str]]:
         queue=sentinel.queue,
         synchronisation=sentinel.synchronisation,
         deletion=sentinel.deletion,
+        trashcan=sentinel.trashcan,
         probes={"db": probe, "storage": probe},
     )
     for route in make_app(services).router.routes():

@@ -1,0 +1,253 @@
+"""What the index knows of the trash: one document a deletion, and one note for each batch of it.
+
+The notes are those that the deletion itself has left (`index.remover`): they say which
+instances, which files of them, who had sent each, and when. What is in the trash all in all
+is summed up from them, so that there is no count to get wrong.
+
+A deletion is in one state at a time, and goes from one to another by one conditional update:
+of two who want to undo it and to empty it, one comes first, and the other learns of it.
+"""
+
+import secrets
+from collections.abc import AsyncGenerator, Collection, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+from hilum.core.errors import Conflict, NotFound
+from hilum.core.levels import Level
+from hilum.index.database import Database, Document
+from hilum.index.faults import translated
+from hilum.index.remover import KEPT, Removal, removal_of
+
+#: Of the study, to tell one deletion from another; nothing that names a patient.
+_TITLE: Final = {"StudyDate": 1, "StudyDescription": 1, "ModalitiesInStudy": 1}
+_LEVELS: Final = (
+    (Level.IMAGE, "SOPInstanceUID"),
+    (Level.SERIES, "SeriesInstanceUID"),
+    (Level.STUDY, "StudyInstanceUID"),
+)
+
+
+class State(StrEnum):
+    """What is being done with a deletion."""
+
+    DELETING = "deleting"
+    KEPT = "kept"
+    RESTORING = "restoring"
+    COLLECTING = "collecting"
+
+
+@dataclass(frozen=True, slots=True)
+class TrashEntry:
+    """A deletion in the trash."""
+
+    id: str
+    state: State
+    deleted_at: datetime
+    level: Level
+    study_instance_uid: str
+    series_instance_uid: str | None
+    sop_instance_uid: str | None
+    by: str
+    """Who asked for it, as far as that is known."""
+    reason: str
+    study_date: str
+    study_description: str
+    modalities: tuple[str, ...]
+    instances: int
+    size_bytes: int
+    """Of all versions."""
+
+
+class TrashNotes:
+    """The documents of the trash. Runs on the loop of its database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._entries = database.raw["trash"]
+        self._notes = database.raw["deletions"]
+
+    async def open(self, uids: Sequence[str | None], *, by: str = "", reason: str = "") -> str:
+        """Note that a deletion begins, and return its id.
+
+        Parameters
+        ----------
+        uids
+            Study, Series and SOP Instance UID, as far down as it goes.
+        by, reason
+            Who asks for it, and why, if that is known.
+
+        Raises
+        ------
+        IndexUnavailable
+            MongoDB does not answer.
+        """
+        given = dict(
+            zip(("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"), uids, strict=False)
+        )
+        level = next(level for level, keyword in _LEVELS if given.get(keyword))
+        now = datetime.now(UTC)
+        with translated():
+            study = await self._database.studies.find_one(
+                {"StudyInstanceUID": given["StudyInstanceUID"]}, _TITLE
+            )
+            entry = {
+                **{key: value for key, value in (study or {}).items() if key in _TITLE},
+                **{keyword: uid for keyword, uid in given.items() if uid},
+                "_id": secrets.token_hex(12),
+                "state": State.DELETING,
+                "touched_at": now,
+                "deleted_at": now,
+                "level": level.value,
+                "by": by,
+                "reason": reason,
+            }
+            await self._entries.insert_one(entry)
+        return str(entry["_id"])
+
+    async def entries(self, states: Collection[State] = tuple(State)) -> list[TrashEntry]:
+        """Return what is in the trash, the newest first.
+
+        Raises
+        ------
+        IndexUnavailable
+            MongoDB does not answer.
+        """
+        return await self._find({"state": {"$in": list(states)}})
+
+    async def entry(self, deletion: str) -> TrashEntry:
+        """Return one deletion.
+
+        Raises
+        ------
+        NotFound
+            It is not in the trash, or not any more.
+        """
+        found = await self._find({"_id": deletion})
+        if not found:
+            raise NotFound(f"no deletion {deletion} is in the trash")
+        return found[0]
+
+    async def _find(self, condition: Document) -> list[TrashEntry]:
+        with translated():
+            cursor = self._entries.aggregate(
+                [
+                    {"$match": condition},
+                    {"$sort": {"deleted_at": -1, "_id": 1}},
+                    {
+                        "$lookup": {
+                            "from": "deletions",
+                            "localField": "_id",
+                            "foreignField": "trash",
+                            "as": "notes",
+                            "pipeline": [
+                                {
+                                    "$group": {
+                                        "_id": None,
+                                        "instances": {"$sum": {"$size": "$instances"}},
+                                        "size": {"$sum": "$size"},
+                                    }
+                                }
+                            ],
+                        }
+                    },
+                ]
+            )
+            return [_entry(document) for document in await cursor.to_list(None)]
+
+    async def claim(self, deletion: str, state: State) -> None:
+        """Set out to restore or to collect a deletion.
+
+        Raises
+        ------
+        NotFound
+            It is not in the trash, or not any more.
+        Conflict
+            Somebody else is at it.
+        """
+        if not await self.turn(deletion, State.KEPT, state):
+            entry = await self.entry(deletion)
+            raise Conflict(f"deletion {deletion} is {entry.state.value} at the moment")
+
+    async def turn(self, deletion: str, old: State, new: State) -> bool:
+        """Bring a deletion from one state to another; False if it is not in the old one."""
+        with translated():
+            result = await self._entries.update_one(
+                {"_id": deletion, "state": old},
+                {"$set": {"state": new, "touched_at": datetime.now(UTC)}},
+            )
+        return bool(result.matched_count)
+
+    async def hold(self, deletion: str) -> bool:
+        """Note that a deletion is still going on; False if somebody took it for interrupted."""
+        return await self.turn(deletion, State.DELETING, State.DELETING)
+
+    async def close(self, deletion: str) -> None:
+        """Note that a deletion is done, or that what was begun of it is.
+
+        Nothing is noted while something of it is to be finished.
+        """
+        with translated():
+            notes = await self._notes.distinct("state", {"trash": deletion})
+            if not notes:  # somebody else was faster with all of it
+                await self._entries.delete_one({"_id": deletion, "state": State.DELETING})
+        if notes == [KEPT]:
+            await self.turn(deletion, State.DELETING, State.KEPT)
+
+    async def abandoned(self, state: State, older_than_seconds: float) -> list[str]:
+        """Return the deletions in a state that nobody has touched for so long."""
+        latest = datetime.now(UTC) - timedelta(seconds=older_than_seconds)
+        with translated():
+            found = await self._entries.distinct(
+                "_id", {"state": state, "touched_at": {"$lt": latest}}
+            )
+        return [str(each) for each in found]
+
+    async def removals(self, deletion: str) -> AsyncGenerator[Removal, None]:
+        """Yield the batches of a deletion that can be had back."""
+        with translated():
+            ids = await self._notes.distinct("_id", {"trash": deletion, "state": KEPT})
+        for key in ids:
+            with translated():
+                note = await self._notes.find_one({"_id": key})
+            if note is not None:
+                yield removal_of(note)
+
+    async def drop(self, removal: Removal) -> None:
+        """Forget a batch: it is restored."""
+        with translated():
+            await self._notes.delete_one({"_id": removal.id})
+
+    async def forget(self, deletion: str) -> None:
+        """Forget a deletion whose files are gone. Idempotent.
+
+        What was taken for interrupted, and turns out to go on, is an entry again.
+        """
+        with translated():
+            await self._notes.delete_many({"trash": deletion, "state": KEPT})
+            if not await self._notes.count_documents({"trash": deletion}, limit=1):
+                await self._entries.delete_one({"_id": deletion})
+                return
+            await self._entries.update_one({"_id": deletion}, {"$set": {"state": State.DELETING}})
+
+
+def _entry(document: Document) -> TrashEntry:
+    total = document["notes"][0] if document["notes"] else {"instances": 0, "size": 0}
+    return TrashEntry(
+        id=document["_id"],
+        state=State(document["state"]),
+        deleted_at=document["deleted_at"],
+        level=Level(document["level"]),
+        study_instance_uid=document["StudyInstanceUID"],
+        series_instance_uid=document.get("SeriesInstanceUID"),
+        sop_instance_uid=document.get("SOPInstanceUID"),
+        by=document["by"],
+        reason=document["reason"],
+        study_date=document.get("StudyDate") or "",
+        study_description=document.get("StudyDescription") or "",
+        modalities=tuple(document.get("ModalitiesInStudy") or ()),
+        instances=total["instances"],
+        size_bytes=total["size"],
+    )

@@ -1,0 +1,241 @@
+"""The trash: deletions that can be undone, and the collector that ends that.
+
+Undoing is promotion with the trash in place of the spool: each file is linked to its address,
+its document written, and only then is it let go of here. So it may be interrupted anywhere, and
+begun again, and it meets stores and deletions of the same instance as any other promotion does.
+What has become current under the same identifiers in the meantime stays current; what comes
+back is then one of its other versions.
+
+Of a deletion that is undone and collected at the same time one comes first (`TrashNotes.claim`).
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import structlog
+
+from hilum.core.errors import Conflict, Corrupt, HilumError, NotFound, Temporary
+from hilum.index.remover import Removal
+from hilum.index.trash import State, TrashEntry
+from hilum.services.deletion import Trash
+from hilum.services.promotion import Outcome, Promotion
+from hilum.storage.spool import SpoolEntry
+
+log = structlog.get_logger(__name__)
+
+#: Whoever works on a deletion says so for each batch, and is done with one long before.
+_INTERRUPTED_SECONDS: Final = 60.0
+
+
+class Trashcan:
+    """Lists, undoes and collects deletions. Lives on the loop.
+
+    Parameters
+    ----------
+    trash
+        Where they are.
+    promotion
+        What brings instances back.
+    """
+
+    def __init__(self, trash: Trash, promotion: Promotion) -> None:
+        self._notes = trash.notes
+        self._files = trash.files
+        self._promotion = promotion
+        self._restoring: set[asyncio.Task[int]] = set()
+
+    async def entries(self) -> list[TrashEntry]:
+        """Return all deletions in the trash, the newest first.
+
+        Raises
+        ------
+        IndexUnavailable
+            MongoDB does not answer.
+        """
+        return await self._notes.entries()
+
+    async def entry(self, deletion: str) -> TrashEntry:
+        """Return one deletion.
+
+        Raises
+        ------
+        NotFound
+            It is not in the trash, or not any more: it is undone, or collected.
+        IndexUnavailable
+            MongoDB does not answer.
+        """
+        return await self._notes.entry(deletion)
+
+    async def restore(self, deletion: str, patience_seconds: float = 10.0) -> int | None:
+        """Undo a deletion.
+
+        Returns
+        -------
+        int
+            How many instances are back: in the store, and found by queries. None if that
+            takes longer than the patience; it goes on all the same.
+
+        Raises
+        ------
+        NotFound
+            It is not in the trash, or not any more.
+        Conflict
+            It is being restored or collected at this moment, or still being deleted.
+        Corrupt
+            Some of it cannot be restored; that is still in the trash, or in quarantine.
+        IndexUnavailable
+            MongoDB does not answer. What was begun is finished later (`resume`).
+        """
+        await self._notes.claim(deletion, State.RESTORING)
+        work = asyncio.create_task(self._restore(deletion))
+        self._restoring.add(work)
+        work.add_done_callback(self._restored)
+        done, _ = await asyncio.wait([work], timeout=patience_seconds)
+        return work.result() if done else None
+
+    def _restored(self, work: "asyncio.Task[int]") -> None:
+        self._restoring.discard(work)
+        if not work.cancelled() and (error := work.exception()) is not None:
+            log.warning("deletion not undone yet", reason=str(error))
+
+    async def _restore(self, deletion: str) -> int:
+        instances = 0
+        failed = 0
+        async for removal in self._notes.removals(deletion):
+            await self._notes.turn(deletion, State.RESTORING, State.RESTORING)
+            lost = await self._restore_batch(deletion, removal)
+            instances += len(removal.instances)
+            failed += lost
+            if not lost:
+                await self._notes.drop(removal)
+        if failed:
+            await self._notes.turn(deletion, State.RESTORING, State.KEPT)
+            raise Corrupt(f"{failed} files of deletion {deletion} cannot be restored")
+        await self._notes.forget(deletion)
+        await asyncio.to_thread(self._files.leave, deletion)
+        log.info("deletion undone", deletion=deletion, instances=instances)
+        return instances
+
+    async def _restore_batch(self, deletion: str, removal: Removal) -> int:
+        """Bring a batch back; return how many files are still in the trash."""
+        present = await asyncio.to_thread(self._files.present, deletion, removal.digests)
+        missing = removal.digests - present
+        if missing:
+            # Restored before an interruption; or bytes that were lost before the deletion.
+            log.info("files are not in the trash", deletion=deletion, files=len(missing))
+        most = max(len(each.files) for each in removal.instances)
+        for place in range(most):
+            # What was current first, and alone: the others then find it so.
+            files = [each.files[place] for each in removal.instances if place < len(each.files)]
+            outcomes = self._promotion.restore(
+                [
+                    SpoolEntry(self._files.path(deletion, each.blob.digest), each.blob, each.origin)
+                    for each in files
+                    if each.blob.digest in present
+                ]
+            )
+            await asyncio.gather(*map(_settled, outcomes))
+        return len(await asyncio.to_thread(self._files.present, deletion, removal.digests))
+
+    async def collect(self, deletion: str) -> int:
+        """Delete a deletion's bytes for good, and return how many those were.
+
+        Raises
+        ------
+        NotFound
+            It is not in the trash, or not any more.
+        Conflict
+            It is being restored or collected at this moment, or still being deleted.
+        StorageUnavailable, IndexUnavailable
+            What was begun is finished later (`resume`).
+        """
+        entry = await self._notes.entry(deletion)
+        await self._notes.claim(deletion, State.COLLECTING)
+        await self._collect(deletion)
+        log.info(
+            "deletion collected",
+            deletion=deletion,
+            study_instance_uid=entry.study_instance_uid,
+            instances=entry.instances,
+            size_bytes=entry.size_bytes,
+        )
+        return entry.size_bytes
+
+    async def _collect(self, deletion: str) -> None:
+        # Files first: without its notes nobody would know what they are.
+        await asyncio.to_thread(self._files.remove, deletion)
+        await self._notes.forget(deletion)
+
+    async def empty(
+        self,
+        older_than: timedelta = timedelta(0),
+        enough: Callable[[], Awaitable[bool]] | None = None,
+    ) -> int:
+        """Collect deletions, the oldest first; return how many bytes those were.
+
+        Parameters
+        ----------
+        older_than
+            Only such as were deleted so long ago.
+        enough
+            Asked before each: whether to stop.
+
+        Raises
+        ------
+        IndexUnavailable, StorageUnavailable
+            Some may be left.
+        """
+        latest = datetime.now(UTC) - older_than
+        collected = 0
+        for entry in reversed(await self._notes.entries([State.KEPT])):
+            if entry.deleted_at > latest or (enough is not None and await enough()):
+                break
+            with suppress(NotFound, Conflict):  # somebody else is at it
+                collected += await self.collect(entry.id)
+        return collected
+
+    async def resume(self, older_than_seconds: float = _INTERRUPTED_SECONDS) -> int:
+        """Finish what was interrupted of undoing and collecting; return how many deletions.
+
+        Raises
+        ------
+        Temporary
+            MongoDB or the store does not answer.
+        """
+        notes = self._notes
+        collecting = await notes.abandoned(State.COLLECTING, older_than_seconds)
+        for deletion in collecting:
+            await self._collect(deletion)
+        restoring = await notes.abandoned(State.RESTORING, older_than_seconds)
+        for deletion in restoring:
+            if await notes.turn(deletion, State.RESTORING, State.RESTORING):
+                with suppress(Corrupt):  # told as it happened
+                    await self._restore(deletion)
+        return len(collecting) + len(restoring)
+
+
+async def _settled(outcome: "Future[Outcome]") -> None:
+    """Wait until an instance is promoted, or given up: which is seen by its file."""
+    with suppress(HilumError):
+        await asyncio.wrap_future(outcome)
+
+
+async def keep_finishing(trashcan: Trashcan, every_seconds: float = _INTERRUPTED_SECONDS) -> None:
+    """Finish what interrupted work on the trash has left, until cancelled.
+
+    At first whatever is noted: at a node's start it is of the dead. It does no harm to what
+    another worker has just begun.
+    """
+    older_than_seconds = 0.0
+    while True:
+        try:
+            if resumed := await trashcan.resume(older_than_seconds):
+                log.info("interrupted work on the trash finished", deletions=resumed)
+            older_than_seconds = _INTERRUPTED_SECONDS
+        except Temporary as error:
+            log.warning("interrupted work on the trash waits", reason=str(error))
+        await asyncio.sleep(every_seconds)
