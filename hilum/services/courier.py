@@ -6,6 +6,7 @@ delivery after another. A lane has its turn and then lets others have theirs.
 """
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -121,10 +122,11 @@ class Courier:
         await self._note()
         limit = 1 if probe else _TURN
         found = await self._queue.waiting(self._name, lane.study, limit)
-        for delivery in found:
+        step = self._subscription.at_once
+        for start in range(0, len(found), step):
             if self._away is not None and not probe:
                 return  # it stays due
-            if not await self._deliver(delivery, lane, probe=probe):
+            if not await self._deliver(found[start : start + step], lane, probe=probe):
                 return
         await self._note()
         if len(found) < limit:
@@ -132,22 +134,36 @@ class Courier:
         else:
             await self._queue.postpone(lane, datetime.now(UTC))
 
-    async def _deliver(self, delivery: Delivery, lane: Lane, *, probe: bool) -> bool:
-        """Make one delivery; return whether the next one of its study may follow."""
+    async def _deliver(self, group: Sequence[Delivery], lane: Lane, *, probe: bool) -> bool:
+        """Make deliveries; return whether the next ones of their study may follow."""
+        in_order = True
+        for delivery, error in zip(group, await self._attempt(group), strict=True):
+            if error is None:
+                await self._succeeded(delivery, probe=probe)
+            elif not isinstance(error, Temporary):
+                # The receiver was reached, or it never came to that: a probe has to be repeated.
+                await self._bury(delivery, str(error))
+            elif in_order:
+                in_order = False
+                await self._failed(delivery, lane, error, probe=probe)
+        return in_order
+
+    async def _attempt(self, group: Sequence[Delivery]) -> Sequence[HilumError | None]:
+        """Return what is wrong with each delivery, None if it was made."""
+        events = [delivery.event for delivery in group]
         try:
-            await self._subscription.deliver(delivery.event)
-        except Temporary as error:
-            await self._failed(delivery, lane, error, probe=probe)
-            return False
+            if self._subscription.deliver_some is not None:
+                return await self._subscription.deliver_some(events)
+            for event in events:
+                await self._subscription.deliver(event)
         except HilumError as error:
-            # The receiver was reached, or it never came to that: a probe has to be repeated.
-            await self._bury(delivery, str(error))
-            return True
+            return [error] * len(group)
         except Exception:  # no fault of ours may cost an event or stop the others
-            log.exception("delivery_fault", delivery=delivery.id)
-            fault = Temporary("the node failed to deliver it; its log says why")
-            await self._failed(delivery, lane, fault, probe=probe)
-            return False
+            log.exception("delivery_fault", delivery=group[0].id)
+            return [Temporary("the node failed to deliver it; its log says why")] * len(group)
+        return [None] * len(group)
+
+    async def _succeeded(self, delivery: Delivery, *, probe: bool) -> None:
         self._delivered.append(delivery.id)
         self._failing.clear()
         if probe and self._away is not None:
@@ -156,7 +172,6 @@ class Courier:
             await self._queue.set_away(self._name, None)
             seconds = round((datetime.now(UTC) - since).total_seconds(), 1)
             log.info("receiver is back", subscription=self._name, seconds=seconds)
-        return True
 
     async def _failed(
         self, delivery: Delivery, lane: Lane, error: Temporary, *, probe: bool

@@ -128,7 +128,7 @@ class Deliveries:
             events = read[cursor]
             # None: what there was is gone.
             reached = events[-1].sequence if events else last
-            wanted = [event for event in events if _wants(each, event)]
+            wanted = await _selected(each, [event for event in events if _wants(each, event)])
             await self._queue.add(each.name, wanted, reached)
             self._cursors[each.name] = reached
             moved = True
@@ -144,3 +144,16 @@ def _wants(subscription: Subscription, event: Event) -> bool:
         # Rather one too many than one too few: its delivery will tell.
         log.exception("subscription_fault", subscription=subscription.name)
         return True
+
+
+async def _selected(subscription: Subscription, events: Sequence[Event]) -> list[Event]:
+    if subscription.select is None or not events:
+        return list(events)
+    try:
+        selected = {event.sequence for event in await subscription.select(events)}
+    except Temporary:
+        raise
+    except Exception:
+        log.exception("subscription_fault", subscription=subscription.name)
+        return list(events)
+    return [event for event in events if event.sequence in selected]
