@@ -45,6 +45,7 @@ from hilum.scp.association import TimeLimits
 from hilum.scp.request import Services as ScpServices
 from hilum.scp.server import Server
 from hilum.scp.shares import Shares
+from hilum.services.broadcast import Broadcast, EventFeed, QueueFeed, UploadFeed
 from hilum.services.bulk_data import BulkData
 from hilum.services.crossing import Crossing
 from hilum.services.deletion import Deletion, Trash, keep_resuming
@@ -297,6 +298,7 @@ async def serving(
         if colleagues is not None:
             await colleagues.start(services.metrics.registry)
             stack.callback(colleagues.stop)
+        await stack.enter_async_context(background(asyncio.create_task(services.broadcast.run())))
         dicom.start()
         await http.start()
         tasks = _tasks_of_the_leader(core)
@@ -351,6 +353,8 @@ def _http_services(
         await asyncio.to_thread(core.spool.check)
         await asyncio.to_thread(core.store.check)
 
+    queue = QueueView(QueueDesk(core.database))
+    upload_log = UploadLog(core.database)
     services = HttpServices(
         ingest=core.ingest,
         search=core.search,
@@ -359,12 +363,14 @@ def _http_services(
         metadata=core.metadata,
         bulk_data=core.bulk_data,
         resources=core.resources,
-        queue=QueueView(QueueDesk(core.database)),
+        queue=queue,
+        outbox=core.outbox,
+        upload_log=upload_log,
+        broadcast=Broadcast(EventFeed(core.outbox), QueueFeed(queue), UploadFeed(upload_log)),
         synchronisation=core.synchronisation,
         deletion=core.deletion if settings.http.allow_delete else None,
         trashcan=core.trashcan,
         probes={"db": core.database.ping, "storage": probe_storage},
-        upload_log=UploadLog(core.database),
         metrics=Metrics(colleagues),
         about={
             "aet": settings.aet,

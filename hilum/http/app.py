@@ -20,6 +20,7 @@ from hilum.http.dicomweb.urls import TRUSTED_PROXIES, trusted_networks
 from hilum.http.dicomweb.wado import Wado
 from hilum.http.dictionary import Dictionary
 from hilum.http.errors import translate_errors
+from hilum.http.events import Events
 from hilum.http.frames import Frames
 from hilum.http.health import Check, Health, Probe
 from hilum.http.intake import Intake
@@ -37,8 +38,10 @@ from hilum.http.trash import TrashRoutes
 from hilum.http.upload import Uploads
 from hilum.http.upload_log import UploadHistory
 from hilum.http.wado_uri import WadoUri
+from hilum.index.outbox import Outbox
 from hilum.index.resources import Resources
 from hilum.index.upload_log import UploadLog
+from hilum.services.broadcast import Broadcast
 from hilum.services.bulk_data import BulkData
 from hilum.services.deletion import Deletion
 from hilum.services.ingest import Ingest
@@ -66,11 +69,12 @@ class Services:
     bulk_data: BulkData
     resources: Resources
     queue: QueueView
+    outbox: Outbox
+    upload_log: UploadLog
+    broadcast: Broadcast
     synchronisation: Synchronisation
     probes: Mapping[str, Probe]
     """Health checks, by the name they have below ``/health``."""
-    upload_log: UploadLog | None = None
-    """None: uploads are not written down."""
     metrics: Metrics = field(default_factory=Metrics)
     deletion: Deletion | None = None
     """None: nothing is deleted over the web."""
@@ -94,6 +98,7 @@ def make_app(services: Services) -> web.Application:
     intake = Intake(services.ingest, services.upload_log)
     overrides = Overrides(services.ingest, services.retrieve)
     rendered = Rendered(services.retrieve, services.pictures)
+    events = Events(services.outbox, services.broadcast)
     ohif = Ohif(services.ohif_folder)
     cross_origin = CrossOrigin(services.cors_origins)
     app = web.Application(
@@ -133,12 +138,14 @@ def make_app(services: Services) -> web.Application:
             *WadoUri(services.retrieve, services.search, rendered).routes(),
             *orthanc_routes(services),
             *Pacs(services.search, services.synchronisation, ohif, services.about).routes(),
-            *(UploadHistory(services.upload_log).routes() if services.upload_log else ()),
+            *UploadHistory(services.upload_log).routes(),
+            *events.routes(),
             *ohif.routes(),
             *Pages().routes(),
         ]
     )
     app.on_response_prepare.append(add_security_headers)
     app.on_response_prepare.append(cross_origin.add_headers)
+    app.on_shutdown.append(events.close)
     app.on_cleanup.extend([health.close, intake.close])
     return app

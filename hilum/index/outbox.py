@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
-from pymongo import ASCENDING
+from pymongo import ASCENDING, DESCENDING
 
 from hilum.core.events import Draft, Event, Kind
 from hilum.core.levels import Level
@@ -98,6 +98,25 @@ class Outbox:
                 if len(events) >= limit:
                     break
         return events[:limit]
+
+    async def latest(self, limit: int) -> list[Event]:
+        """Return the events with the greatest numbers, in order.
+
+        Raises
+        ------
+        IndexUnavailable
+            MongoDB does not answer.
+        """
+        events: list[Event] = []
+        with translated():
+            query = {"last": {"$gt": 0, "$lte": await self._published()}}
+            found = self._outbox.find(query, {"first": 1, "events": 1}).sort("last", DESCENDING)
+            async for document in found.limit(limit).batch_size(10):
+                part = enumerate(document["events"], document["first"])
+                events = [_event(number, event) for number, event in part] + events
+                if len(events) >= limit:
+                    break
+        return events[-limit:]
 
     async def last(self) -> int:
         """Return the greatest number that readers may see, 0 if there is none yet.

@@ -11,7 +11,7 @@ from typing import Any
 
 from bson.errors import InvalidId
 from bson.objectid import ObjectId
-from pymongo import DESCENDING
+from pymongo import ASCENDING, DESCENDING
 
 from hilum.core.errors import Invalid
 from hilum.index.database import Database, Document
@@ -94,6 +94,24 @@ class UploadLog:
         condition: dict[str, Any] = {} if before is None else {"_id": {"$lt": _object_id(before)}}
         with translated():
             cursor = self._uploads.find(condition).sort("_id", DESCENDING).limit(limit)
+            return [_upload(document) for document in await cursor.to_list(limit)]
+
+    async def after(self, upload_id: str, limit: int = 1000) -> list[Upload]:
+        """Return uploads that came after one, oldest first.
+
+        Parameters
+        ----------
+        upload_id
+            Its id; empty: all.
+
+        Raises
+        ------
+        IndexUnavailable
+            MongoDB does not answer.
+        """
+        condition: dict[str, Any] = {"_id": {"$gt": _object_id(upload_id)}} if upload_id else {}
+        with translated():
+            cursor = self._uploads.find(condition).sort("_id", ASCENDING).limit(limit)
             return [_upload(document) for document in await cursor.to_list(limit)]
 
 

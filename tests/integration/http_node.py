@@ -16,6 +16,7 @@ from hilum.imaging.workers import DecodeWorkers
 from hilum.index.bookmark import Bookmark
 from hilum.index.catalogue import Catalogue
 from hilum.index.database import Database
+from hilum.index.outbox import Outbox
 from hilum.index.queue_desk import QueueDesk
 from hilum.index.references import References
 from hilum.index.remover import Remover
@@ -24,6 +25,7 @@ from hilum.index.sync_state import SyncStates
 from hilum.index.trash import TrashNotes
 from hilum.index.upload_log import UploadLog
 from hilum.index.writer import Writer
+from hilum.services.broadcast import Broadcast, EventFeed, QueueFeed, UploadFeed
 from hilum.services.bulk_data import BulkData
 from hilum.services.crossing import Crossing
 from hilum.services.deletion import Deletion, Trash
@@ -115,6 +117,9 @@ async def http_node(
     synchronisation = Synchronisation(reindexing, SyncStates(database))
     trash = Trash(TrashNotes(database), TrashFolder(data_dir / "trash"))
     deletion = Deletion(Remover(database), store, crossing, cache, trash, keep=keep_deleted)
+    queue = QueueView(QueueDesk(database))
+    upload_log = UploadLog(database)
+    outbox = Outbox(database)
     services = Services(
         ingest=ingest,
         search=Search(catalogue),
@@ -123,10 +128,12 @@ async def http_node(
         metadata=Metadata(catalogue, store, cache),
         bulk_data=BulkData(store),
         resources=Resources(database),
-        queue=QueueView(QueueDesk(database)),
+        queue=queue,
+        outbox=outbox,
+        upload_log=upload_log,
+        broadcast=Broadcast(EventFeed(outbox), QueueFeed(queue), UploadFeed(upload_log)),
         synchronisation=synchronisation,
         deletion=deletion if allow_delete else None,
-        upload_log=UploadLog(database),
         trashcan=Trashcan(trash, promotion),
         probes={"db": database.ping, "storage": _in_thread(spool.check)},
         about={"aet": "TEST", "version": "0"},
@@ -135,12 +142,14 @@ async def http_node(
         make_app(services), listen("127.0.0.1", 0, "HTTP"), keepalive_seconds=keepalive_seconds
     )
     await server.start()
+    broadcasting = asyncio.create_task(services.broadcast.run())
     try:
         async with aiohttp.ClientSession(f"http://127.0.0.1:{server.port}") as client:
             yield HttpNode(client, services, catalogue, data_dir, server.port)
     finally:
         await server.stop()
         await synchronisation.stop()
+        broadcasting.cancel()
         promoting.cancel()
         with suppress(asyncio.CancelledError):
             await promoting

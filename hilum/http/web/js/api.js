@@ -4,6 +4,7 @@
 import { sentence } from "./format.js";
 
 const STUDIES = "api/dicom/studies";
+const QUEUE = "api/queue";
 
 /** An answer that is no success, or no answer at all (`status` 0, code "unreachable"). */
 export class ApiError extends Error {
@@ -23,10 +24,10 @@ export class ApiError extends Error {
 /** Whether `error` only says that a request was given up on purpose. */
 export const isAbort = (error) => error instanceof DOMException && error.name === "AbortError";
 
-async function request(path, signal) {
+async function request(path, signal, method = "GET") {
   try {
     // Revalidate always: the list must not be older than the node's answer.
-    return await fetch(path, { signal, cache: "no-cache", credentials: "same-origin" });
+    return await fetch(path, { method, signal, cache: "no-cache", credentials: "same-origin" });
   } catch (error) {
     if (isAbort(error)) throw error;
     throw new ApiError("unreachable", "The node does not answer.", 0);
@@ -116,6 +117,25 @@ export async function getHealth(signal) {
     throw new ApiError("error", `The node answered with status ${answer.status}.`, answer.status);
   }
 }
+
+/** What waits to be delivered and what was: `{data, subscriptions}`. */
+export const getQueue = ({ limit, signal }) => getJson(`${QUEUE}?limit=${limit}`, signal);
+
+/** Try a delivery again (POST), or forget it (DELETE). */
+export async function changeQueue(method, path) {
+  const answer = await request(`${QUEUE}/${path}`, undefined, method);
+  if (!answer.ok) throw errorFrom(await answer.text(), answer.status);
+}
+
+/** What happened after number `since`, oldest first; without one, what happened last. */
+export async function getEvents({ since, limit, signal }) {
+  const query = new URLSearchParams(since ? { since, limit } : { limit });
+  return (await getJson(`api/events?${query}`, signal)).data;
+}
+
+/** Who sent files over HTTP, newest first. */
+export const getUploads = async ({ limit, signal }) =>
+  (await getJson(`api/uploads?limit=${limit}`, signal)).data;
 
 /** Where files go: multipart form data, field `file`. */
 export const UPLOAD_URL = "api/dicom/upload";

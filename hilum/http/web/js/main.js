@@ -1,5 +1,7 @@
-// Puts the page together: header, list of studies, viewer, uploads.
+// Puts the page together: header, list of studies, viewer, activity, uploads.
+import { ActivityPage } from "./activity/page.js";
 import { find } from "./dom.js";
+import { Live } from "./live.js";
 import { NodeStatus } from "./node-status.js";
 import { onRoute, studiesHash } from "./router.js";
 import { StudiesPage } from "./studies/page.js";
@@ -10,12 +12,14 @@ import { ViewerPage } from "./viewer/page.js";
 const shortcuts = find("#shortcuts");
 const uploadChoice = find("#upload-choice");
 
+const live = new Live();
 const status = new NodeStatus(find("#node-status"), () => studies.addressChanged());
 const studies = new StudiesPage(status, () => uploadChoice.showModal());
 const viewer = new ViewerPage(
   () => location.assign(lastList),
   () => shortcuts.showModal(),
 );
+const activity = new ActivityPage(live);
 const uploads = new UploadPanel(find("#uploads"), () => studies.refresh());
 
 /** The list as it was left, filters included. */
@@ -25,14 +29,17 @@ let lastStudy = null;
 
 onRoute(({ page, studyUid, query }) => {
   document.body.dataset.page = page;
+  if (page !== "studies") studies.hide();
+  if (page !== "viewer") viewer.hide();
+  if (page !== "activity") activity.hide();
   if (page === "viewer") {
-    studies.hide();
     viewer.show(studyUid, query);
     lastStudy = studyUid;
-    return;
+  } else if (page === "activity") {
+    activity.show();
+  } else {
+    studies.show(query, lastStudy);
   }
-  viewer.hide();
-  studies.show(query, lastStudy);
 });
 
 for (const link of document.querySelectorAll('[data-link="studies"]')) {
@@ -44,7 +51,8 @@ for (const link of document.querySelectorAll('[data-link="studies"]')) {
 }
 addEventListener("hashchange", ({ oldURL }) => {
   const { hash } = new URL(oldURL);
-  if (!hash.startsWith("#/studies/")) lastList = hash || studiesHash();
+  const isList = !hash.startsWith("#/studies/") && hash !== "#/activity";
+  if (isList) lastList = hash || studiesHash();
 });
 
 find(".skip-link").addEventListener("click", (event) => {
@@ -57,4 +65,6 @@ for (const dialog of document.querySelectorAll("dialog")) {
 }
 
 offerIntake((files) => uploads.add(files));
+live.on("event", () => studies.refresh());
+live.start();
 status.start();

@@ -1,10 +1,12 @@
 // Where the page is, kept in the address: "#/?search=doe" is the list of studies,
-// "#/studies/<UID>?series=<UID>&image=12" the viewer. A link can be kept and passed on.
+// "#/studies/<UID>?series=<UID>&image=12" the viewer, "#/activity" what the node does. A link
+// can be kept and passed on.
 
 /** Return `{page, studyUid, query}` for an address's hash. */
 function parseHash(hash) {
   const [path, query = ""] = hash.replace(/^#/, "").split("?", 2);
   const parameters = new URLSearchParams(query);
+  if (path === "/activity") return { page: "activity", studyUid: null, query: parameters };
   const match = /^\/studies\/([^/]+)$/.exec(path);
   if (!match) return { page: "studies", studyUid: null, query: parameters };
   return { page: "viewer", studyUid: decodeOrKeep(match[1]), query: parameters };
