@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from math import ceil
 
 import structlog
@@ -60,7 +61,7 @@ from hilum.services.reindexing import Reindexing
 from hilum.services.retrieve import Retrieve
 from hilum.services.search import Search
 from hilum.services.synchronisation import Synchronisation
-from hilum.services.trash import Trashcan, keep_finishing
+from hilum.services.trash import Trashcan, keep_collecting, keep_finishing, keep_giving_way
 from hilum.storage.cache import Cache
 from hilum.storage.local import LocalStore
 from hilum.storage.quarantine import Quarantine
@@ -192,7 +193,7 @@ async def open_core(settings: Settings, changes: Changes | None = None) -> Async
         remover = Remover(database)
         trash = Trash(TrashNotes(database), TrashFolder(settings.data_dir / TRASH))
         keep = settings.storage.keep_deleted_days > 0
-        deletion = Deletion(remover, store, crossing, cache, trash, keep=keep)
+        deletion = Deletion(remover, store, crossing, cache, trash, keep=keep, outbox=outbox)
         trashcan = Trashcan(trash, promotion)
         await _begin(stack, keep_resuming(deletion), keep_finishing(trashcan))
 
@@ -301,7 +302,7 @@ async def serving(
         await stack.enter_async_context(background(asyncio.create_task(services.broadcast.run())))
         dicom.start()
         await http.start()
-        tasks = _tasks_of_the_leader(core)
+        tasks = _tasks_of_the_leader(settings, core)
         leading_task = leading(Lease(core.database, "leader"), tasks, leadership)
         await stack.enter_async_context(background(asyncio.create_task(leading_task)))
         try:
@@ -310,9 +311,15 @@ async def serving(
             await asyncio.gather(http.stop(), asyncio.to_thread(dicom.stop))
 
 
-def _tasks_of_the_leader(core: Core) -> list[Task]:
+def _tasks_of_the_leader(settings: Settings, core: Core) -> list[Task]:
     """Return what one worker does for all: each runs until it is cancelled."""
-    return [Numbering(core.database).run]
+    keep = timedelta(days=settings.storage.keep_deleted_days)
+    reserve = settings.storage.disk_reserve
+    return [
+        Numbering(core.database).run,
+        lambda: keep_collecting(core.trashcan, keep),
+        lambda: keep_giving_way(core.trashcan, reserve),
+    ]
 
 
 def _dicom_server(

@@ -30,6 +30,11 @@ _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _OWN: Final = frozenset({"same-origin", "none"})
 
 
+def asker(request: web.Request) -> str:
+    """Return who makes a request, as far as that is known: the user, else the address."""
+    return request.get(USER) or request.remote or ""
+
+
 class Guard:
     """Turns away whoever may not ask.
 

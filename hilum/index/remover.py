@@ -60,6 +60,7 @@ class Removal:
     """The deletion under which their bytes are kept; None: they are not."""
     begun_at: datetime
     instances: tuple[Removed, ...]
+    reason: str = ""
 
     @property
     def series(self) -> set[str]:
@@ -108,7 +109,9 @@ class Remover:
             )
             return [document["_id"] for document in await cursor.to_list(None)]
 
-    async def remove(self, ids: Sequence[str], trash: str | None = None) -> Removal | None:
+    async def remove(
+        self, ids: Sequence[str], trash: str | None = None, reason: str = ""
+    ) -> Removal | None:
         """Delete instances, and bring their series and studies up to what is left.
 
         Parameters
@@ -117,6 +120,8 @@ class Remover:
             Public ids.
         trash
             The deletion that this is part of, if it can be undone.
+        reason
+            Why, for those who hear of it.
 
         Returns
         -------
@@ -136,7 +141,11 @@ class Remover:
             if not documents:
                 return None
             removal = Removal(
-                secrets.token_hex(12), trash, datetime.now(UTC), tuple(map(_removed, documents))
+                id=secrets.token_hex(12),
+                trash=trash,
+                begun_at=datetime.now(UTC),
+                instances=tuple(map(_removed, documents)),
+                reason=reason,
             )
             await self._notes.insert_one(_note(removal))
             # With all that is noted of it: bytes that are not must not lose their document.
@@ -169,16 +178,21 @@ class Remover:
                 {each.identity.study_instance_uid for each in removal.instances}
             )
 
-    async def emptied(self, removal: Removal) -> dict[Level, set[str]]:
-        """Return the public ids of the series, studies and patients that are gone with it.
+    async def gone(self, removal: Removal) -> dict[Level, set[str]]:
+        """Return the public ids of what is not there any more, of all levels.
+
+        Not among them is an instance that got another version as it was to be deleted, or
+        was stored again.
 
         Raises
         ------
         IndexUnavailable
             MongoDB does not answer.
         """
+        instances = {each.identity.instance for each in removal.instances}
         patients = {each.identity.patient for each in removal.instances}
         with translated():
+            there = await self._database.instances.distinct("_id", {"_id": {"$in": [*instances]}})
             series = await self._database.series.distinct(
                 "_id", {"_id": {"$in": list(removal.series)}}
             )
@@ -190,6 +204,7 @@ class Remover:
                 {"PatientID": {"$in": [each.identity.patient_id for each in removal.instances]}},
             )
         return {
+            Level.IMAGE: instances - set(there),
             Level.SERIES: removal.series - set(series),
             Level.STUDY: removal.studies - set(studies),
             Level.PATIENT: patients - set(left),
@@ -287,6 +302,7 @@ def removal_of(note: Mapping[str, Any]) -> Removal:
             )
             for each in note["instances"]
         ),
+        note["reason"],
     )
 
 
@@ -326,6 +342,7 @@ def _note(removal: Removal) -> Document:
         "state": BEGUN,
         "begun_at": removal.begun_at,
         "trash": removal.trash,
+        "reason": removal.reason,
         "instances": [_instance_note(each) for each in removal.instances],
     }
 

@@ -25,12 +25,16 @@ trash with a note that tells whose they are. The note comes first, before any do
 """
 
 import asyncio
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import structlog
 
 from hilum.core.errors import NotFound, Temporary
+from hilum.core.events import Draft, Kind
+from hilum.core.levels import Level
+from hilum.index.outbox import Outbox
 from hilum.index.remover import Removal, Remover
 from hilum.index.trash import State, TrashNotes
 from hilum.services.crossing import Crossing
@@ -65,6 +69,8 @@ class Deletion:
         Where the bytes go.
     keep
         Whether they do; else they are gone at once.
+    outbox
+        Where it is told that something was deleted.
     """
 
     def __init__(
@@ -76,6 +82,7 @@ class Deletion:
         trash: Trash | None = None,
         *,
         keep: bool = True,
+        outbox: Outbox | None = None,
     ) -> None:
         self._remover = remover
         self._store = store
@@ -83,6 +90,7 @@ class Deletion:
         self._cache = cache
         self._trash = trash
         self._keep = keep
+        self._outbox = outbox
 
     async def delete(
         self,
@@ -128,7 +136,7 @@ class Deletion:
             batch = ids[start : start + _BATCH_SIZE]
             if notes is not None and (kept is None or not await notes.hold(kept)):
                 kept = await notes.open(uids, by=by, reason=reason)
-            while (removal := await self._remover.remove(batch, kept)) is not None:
+            while (removal := await self._remover.remove(batch, kept, reason)) is not None:
                 await self._follow(removal)
         if notes is not None and kept is not None:
             await notes.close(kept)
@@ -157,15 +165,18 @@ class Deletion:
         removals = await self._remover.unfinished(older_than_seconds)
         for removal in removals:
             await self._remover.settle(removal)
-            await self._follow(removal)
+            await self._follow(removal, again=True)
         if self._trash is not None:
             notes = self._trash.notes
             for deletion in await notes.abandoned(State.DELETING, older_than_seconds):
                 await notes.close(deletion)
         return len(removals)
 
-    async def _follow(self, removal: Removal) -> None:
-        """Do what follows once the documents are gone."""
+    async def _follow(self, removal: Removal, *, again: bool = False) -> None:
+        """Do what follows once the documents are gone; `again`, if some of it may be done."""
+        if self._outbox is not None:
+            gone = await self._remover.gone(removal)
+            await self._outbox.add(deleted_events(removal, gone, again=again))
         kept: set[str] = set()
 
         def wanted() -> set[str]:
@@ -180,6 +191,52 @@ class Deletion:
             # Pictures and metadata of them. All that is in it can be made again.
             await asyncio.to_thread(self._cache.clear)
         await self._remover.finish(removal, kept)
+
+
+def deleted_events(
+    removal: Removal, gone: Mapping[Level, Collection[str]], *, again: bool = False
+) -> list[Draft]:
+    """Return the events of a removal: its instances, then what was emptied, from below.
+
+    Parameters
+    ----------
+    removal
+        Whose documents are gone.
+    gone
+        By level, the public ids of what is not there any more.
+    again
+        Whether some of the events may be in the outbox.
+    """
+    details = {"reason": removal.reason, "deletion": removal.trash}
+    levels = (Level.IMAGE, Level.SERIES, Level.STUDY, Level.PATIENT)
+    drafts: dict[tuple[Level, str], Draft] = {}
+    for level in levels:
+        for each in removal.instances:
+            identity = each.identity
+            resource = {
+                Level.IMAGE: identity.instance,
+                Level.SERIES: identity.series,
+                Level.STUDY: identity.study,
+                Level.PATIENT: identity.patient,
+            }[level]
+            if resource not in gone[level] or (level, resource) in drafts:
+                continue
+            drafts[level, resource] = Draft(
+                kind=Kind.DELETED,
+                level=level,
+                resource=resource,
+                study=identity.study,
+                study_instance_uid=identity.study_instance_uid,
+                series_instance_uid=(
+                    identity.series_instance_uid if level in {Level.IMAGE, Level.SERIES} else None
+                ),
+                sop_instance_uid=identity.sop_instance_uid if level is Level.IMAGE else None,
+                at=removal.begun_at,
+                occasion=removal.id,
+                details=details,
+                perhaps_since=removal.begun_at if again else None,
+            )
+    return list(drafts.values())
 
 
 async def keep_resuming(deletion: Deletion, every_seconds: float = _INTERRUPTED_SECONDS) -> None:

@@ -29,6 +29,9 @@ log = structlog.get_logger(__name__)
 
 #: Whoever works on a deletion says so for each batch, and is done with one long before.
 _INTERRUPTED_SECONDS: Final = 60.0
+_COLLECTING_SECONDS: Final = 3600.0
+#: As often as the cache is held against the space that is left.
+_GIVING_WAY_SECONDS: Final = 2.0
 
 
 class Trashcan:
@@ -198,6 +201,29 @@ class Trashcan:
                 collected += await self.collect(entry.id)
         return collected
 
+    async def give_way(self, reserve_bytes: int) -> int:
+        """Collect deletions, the oldest first, until the disk has room again.
+
+        That is one and a half times the reserve: below the reserve instances are refused,
+        and the trash has to be gone before.
+
+        Returns
+        -------
+        int
+            How many bytes those were.
+        """
+        wanted = reserve_bytes * 3 // 2
+
+        async def enough() -> bool:
+            return await asyncio.to_thread(self._files.free_bytes) >= wanted
+
+        if await enough():
+            return 0
+        collected = await self.empty(enough=enough)
+        if collected:
+            log.warning("the trash has given way: the disk is nearly full", size_bytes=collected)
+        return collected
+
     async def resume(self, older_than_seconds: float = _INTERRUPTED_SECONDS) -> int:
         """Finish what was interrupted of undoing and collecting; return how many deletions.
 
@@ -238,4 +264,22 @@ async def keep_finishing(trashcan: Trashcan, every_seconds: float = _INTERRUPTED
             older_than_seconds = _INTERRUPTED_SECONDS
         except Temporary as error:
             log.warning("interrupted work on the trash waits", reason=str(error))
+        await asyncio.sleep(every_seconds)
+
+
+async def keep_collecting(
+    trashcan: Trashcan, keep: timedelta, every_seconds: float = _COLLECTING_SECONDS
+) -> None:
+    """Collect what was deleted longer ago than `keep`, until cancelled; for the leader."""
+    while True:
+        await trashcan.empty(keep)
+        await asyncio.sleep(every_seconds)
+
+
+async def keep_giving_way(
+    trashcan: Trashcan, reserve_bytes: int, every_seconds: float = _GIVING_WAY_SECONDS
+) -> None:
+    """Make room on the disk before instances are refused, until cancelled; for the leader."""
+    while True:
+        await trashcan.give_way(reserve_bytes)
         await asyncio.sleep(every_seconds)

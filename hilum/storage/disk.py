@@ -49,10 +49,21 @@ def require_space(folder: Path, reserve_bytes: int) -> None:
     OSError
         The file system cannot be asked.
     """
+    free = free_bytes(folder)
+    if free < reserve_bytes:
+        raise StorageFull(f"only {free} bytes are free, {reserve_bytes} are kept in reserve")
+
+
+def free_bytes(folder: Path) -> int:
+    """Return what an unprivileged process may still use on the file system of `folder`.
+
+    Raises
+    ------
+    OSError
+        The file system cannot be asked.
+    """
     status = os.statvfs(folder)
-    free_bytes = status.f_bavail * status.f_frsize
-    if free_bytes < reserve_bytes:
-        raise StorageFull(f"only {free_bytes} bytes are free, {reserve_bytes} are kept in reserve")
+    return status.f_bavail * status.f_frsize
 
 
 def probe(folder: Path, reserve_bytes: int = 0) -> None:

@@ -13,7 +13,7 @@ from typing import Final
 
 from hilum.core.errors import Invalid
 from hilum.core.identifiers import parse_digest
-from hilum.storage.disk import faults
+from hilum.storage.disk import faults, free_bytes
 from hilum.storage.durable import make_folder, sync_folder
 
 _DELETION: Final = re.compile(r"[0-9a-f]{24}")
@@ -59,6 +59,11 @@ class TrashFolder:
         """Return which of these files are in the trash."""
         with faults("look into the trash"):
             return {digest for digest in digests if self.path(deletion, digest).exists()}
+
+    def free_bytes(self) -> int:
+        """Return what is free on the file system of the trash."""
+        with faults("ask the disk"):
+            return free_bytes(self._root)
 
     def remove(self, deletion: str) -> None:
         """Delete all files of a deletion; they stay deleted when this returns. Idempotent.

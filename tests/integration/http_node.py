@@ -116,10 +116,18 @@ async def http_node(
     )
     synchronisation = Synchronisation(reindexing, SyncStates(database))
     trash = Trash(TrashNotes(database), TrashFolder(data_dir / "trash"))
-    deletion = Deletion(Remover(database), store, crossing, cache, trash, keep=keep_deleted)
     queue = QueueView(QueueDesk(database))
     upload_log = UploadLog(database)
     outbox = Outbox(database)
+    deletion = Deletion(
+        Remover(database),
+        store,
+        crossing,
+        cache,
+        trash,
+        keep=keep_deleted,
+        outbox=outbox,
+    )
     services = Services(
         ingest=ingest,
         search=Search(catalogue),

@@ -2,13 +2,16 @@
 
 import os
 import random
+import secrets
 import shutil
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Never
+from typing import Any, Never
 
+import pymongo
 import pytest
 
 from hilum.core.errors import StorageFull, StorageUnavailable
@@ -16,8 +19,11 @@ from hilum.storage import spool as spool_module
 from hilum.storage.local import LocalStore
 from hilum.storage.quarantine import Quarantine
 from hilum.storage.spool import Spool, SpoolWriter
+from tests import dcmtk
 from tests.contract import spooling
 from tests.contract.spooling import ORIGIN, sha256sum, spooled
+from tests.generated import ct, save, uid
+from tests.nodes import running, wait_until
 
 MiB = 1 << 20
 
@@ -252,3 +258,57 @@ def test_whatever_was_acknowledged_survives_a_kill_at_any_moment(tmp_path: Path)
     for digest in store.digests():
         assert sha256sum(store.path(digest)) == digest
     assert acknowledged <= set(store.digests())
+
+
+# The trash on a disk that fills up
+
+
+def free(folder: Path) -> int:
+    status = os.statvfs(folder)
+    return status.f_bavail * status.f_frsize
+
+
+def test_the_trash_gives_way_before_an_instance_is_refused(
+    mounted: Callable[[str], Path], mongodb_uri: str
+) -> None:
+    """A node on a small disk: what was deleted goes for good when the room is needed."""
+    disk = mounted("size=48m")
+    settings = {
+        "HILUM_MONGODB_URI": mongodb_uri,
+        "HILUM_MONGODB_DATABASE": f"test_{secrets.token_hex(6)}",
+        "HILUM_STORAGE_DISK_RESERVE": "8MiB",
+        "HILUM_STORAGE_CACHE_BYTES": "0",
+    }
+    with running(disk / "node", **settings) as node:
+
+        def send(study: int) -> None:
+            path = save(ct(study=study, size=1700), disk.parent / f"{study}.dcm")  # 5.5 MiB
+            sent = dcmtk.run("storescu", "-v", *node.peer, path)
+            assert "Received Store Response (Success)" in sent.output, sent.output
+
+        def kept() -> list[str]:
+            entries = node.get_json("/api/trash")["data"]
+            return [each["studyInstanceUID"] for each in entries if each["state"] == "kept"]
+
+        for study in (1, 2, 3, 4):
+            send(study)
+        for study in (1, 2, 3):
+            path = f"/dicom-web/studies/{uid(study)}"
+            request = urllib.request.Request(node.http_url + path, method="DELETE")
+            urllib.request.urlopen(request, timeout=30).close()
+        assert kept() == [uid(3), uid(2), uid(1)]
+        for study in (5, 6, 7):
+            send(study)
+            # Room is made again before the next one comes.
+            wait_until(lambda: free(disk) >= 12 * MiB)
+        # The oldest deletion went first, and not more than had to.
+        left = kept()
+        assert left == [uid(3), uid(2), uid(1)][: len(left)]
+        assert 0 < len(left) < 3
+        for study in (8, 9):
+            send(study)
+            wait_until(lambda: free(disk) >= 12 * MiB or not kept())
+        assert "the trash has given way" in node.log
+        assert node.get_json("/api/dicom/studies")["total"] == 6
+    with pymongo.MongoClient[Any](mongodb_uri) as client:
+        client.drop_database(settings["HILUM_MONGODB_DATABASE"])

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,12 @@ from typing import Any
 import pytest
 
 from hilum.core.errors import Conflict, IndexUnavailable
+from hilum.core.events import Kind
 from hilum.core.levels import Level
 from hilum.core.query import Query
 from hilum.index.database import Database
+from hilum.index.numbering import Numbering
+from hilum.index.outbox import Outbox
 from hilum.index.remover import Removal, Remover
 from hilum.index.trash import State, TrashNotes
 from hilum.services.deletion import Deletion, Trash
@@ -422,14 +425,13 @@ async def test_bytes_stored_again_during_the_deletion_stay_and_are_not_listed(
             await super().settle(removal)
             await store(node, related(part(content)))
 
-        async def remove(self, ids: Collection[str], trash: str | None = None) -> Any:  # type: ignore[override]
-            return None if self.removed else await self._once(ids, trash)
+        async def remove(self, *arguments: Any) -> Removal | None:
+            if self.removed:  # what was stored again is another matter
+                return None
+            self.removed = True
+            return await super().remove(*arguments)
 
         removed = False
-
-        async def _once(self, ids: Any, trash: str | None) -> Any:
-            self.removed = True
-            return await super().remove(ids, trash)
 
     slow = Deletion(
         Interloper(database), LocalStore(tmp_path / "objects"), deletion._crossing,
@@ -438,3 +440,76 @@ async def test_bytes_stored_again_during_the_deletion_stay_and_are_not_listed(
     assert await slow.delete(uid(1)) == 1
     assert (digests(node), await studies(node)) == (sha256(content), {uid(1): (1, 1)})
     assert (await trash(node), node.in_trash, await notes(database)) == ([], [], [0, 0])
+
+
+# What others hear of it
+
+
+async def told(database: Database) -> list[tuple[str, str, str | None]]:
+    """Return level, resource and instance of all events of deletions."""
+    numbers = Numbering(database)
+    await numbers.begin()
+    while await numbers.round():
+        pass
+    events = await Outbox(database).since(0, 100, [Kind.DELETED])
+    return [(each.level.value, each.resource, each.sop_instance_uid) for each in events]
+
+
+async def test_a_deletion_tells_of_each_level_that_it_empties(
+    node: HttpNode, database: Database
+) -> None:
+    await store(node, related(*(part(encoded(ct(number))) for number in (1, 2))))
+    await store(node, related(part(encoded(ct(study=2, PatientID=ct().PatientID)))))
+    ids = {each["SOPInstanceUID"]: each async for each in database.instances.find()}
+    first, second = ids[uid(1, 1, 1)], ids[uid(1, 1, 2)]
+    await delete(node, uid(1), uid(1, 1), uid(1, 1, 1))
+    expected = [("IMAGE", first["_id"], uid(1, 1, 1))]
+    assert await told(database) == expected
+    await delete(node, uid(1))
+    expected += [
+        ("IMAGE", second["_id"], uid(1, 1, 2)),
+        ("SERIES", second["series"], None),
+        ("STUDY", second["study"], None),
+    ]
+    assert await told(database) == expected
+    await delete(node, uid(2))
+    assert [level for level, _, _ in (await told(database))[4:]] == [
+        "IMAGE", "SERIES", "STUDY", "PATIENT",
+    ]  # fmt: skip
+    assert (await told(database))[-1][1] == first["patient"]
+
+
+async def test_a_deletion_that_is_finished_later_tells_of_it_once(
+    node: HttpNode, database: Database, tmp_path: Path
+) -> None:
+    await store(node, related(*(part(encoded(ct(number))) for number in (1, 2))))
+    deletion = node.services.deletion
+    assert deletion is not None
+    dying = Deletion(
+        Remover(database),
+        DyingStore(tmp_path / "objects"),
+        deletion._crossing,
+        outbox=Outbox(database),
+    )
+    with pytest.raises(Interrupted):
+        await dying.delete(uid(1))
+    before = await told(database)
+    assert [level for level, _, _ in before] == ["IMAGE", "IMAGE", "SERIES", "STUDY", "PATIENT"]
+    await deletion.resume(older_than_seconds=0)
+    assert await told(database) == before
+
+
+async def test_one_that_died_before_it_told_tells_when_it_is_finished(
+    node: HttpNode, database: Database, tmp_path: Path
+) -> None:
+    await store(node, related(part(encoded(ct()))))
+    deletion = node.services.deletion
+    assert deletion is not None
+    dying = Deletion(DyingRemover(database), LocalStore(tmp_path / "objects"), deletion._crossing)
+    with pytest.raises(IndexUnavailable):
+        await dying.delete(uid(1))
+    assert await told(database) == []
+    await deletion.resume(older_than_seconds=0)
+    assert [level for level, _, _ in await told(database)] == [
+        "IMAGE", "SERIES", "STUDY", "PATIENT",
+    ]  # fmt: skip

@@ -6,6 +6,7 @@ are those that other servers and their clients agree on.
 
 from aiohttp import web
 
+from hilum.http.auth import asker
 from hilum.http.dicomweb.resources import INSTANCE, SERIES, STUDY, uids_of
 from hilum.services.deletion import Deletion
 
@@ -21,5 +22,5 @@ class Delete:
         return [web.delete(path, self._delete) for path in (STUDY, SERIES, INSTANCE)]
 
     async def _delete(self, request: web.Request) -> web.Response:
-        await self._deletion.delete(*uids_of(request).values())
+        await self._deletion.delete(*uids_of(request).values(), by=asker(request))
         return web.Response(status=204)
