@@ -22,6 +22,7 @@ from hilum.http.app import Services as HttpServices
 from hilum.http.app import make_app
 from hilum.http.colleagues import Colleagues
 from hilum.http.metrics import Metrics
+from hilum.http.outgoing.client import make_client
 from hilum.http.server import HttpServer
 from hilum.imaging.workers import DecodeWorkers
 from hilum.index.bookmark import Bookmark
@@ -31,6 +32,7 @@ from hilum.index.database import Database
 from hilum.index.lease import Lease
 from hilum.index.numbering import Numbering
 from hilum.index.outbox import Outbox
+from hilum.index.queue import Queue
 from hilum.index.queue_desk import QueueDesk
 from hilum.index.references import References
 from hilum.index.remover import Remover
@@ -50,6 +52,7 @@ from hilum.services.broadcast import Broadcast, EventFeed, QueueFeed, UploadFeed
 from hilum.services.bulk_data import BulkData
 from hilum.services.crossing import Crossing
 from hilum.services.deletion import Deletion, Trash, keep_resuming
+from hilum.services.delivery import Deliveries, Pace
 from hilum.services.foresight import Foresight
 from hilum.services.ingest import Ingest
 from hilum.services.leading import Leadership, Task, leading
@@ -69,6 +72,7 @@ from hilum.storage.spool import Spool
 from hilum.storage.spools import Spools
 from hilum.storage.trash import TrashFolder
 from hilum.supervisor import supervising
+from hilum.webhooks import webhook_subscriptions
 
 log = structlog.get_logger(__name__)
 
@@ -302,7 +306,8 @@ async def serving(
         await stack.enter_async_context(background(asyncio.create_task(services.broadcast.run())))
         dicom.start()
         await http.start()
-        tasks = _tasks_of_the_leader(settings, core)
+        deliveries = await stack.enter_async_context(_deliveries(settings, core))
+        tasks = _tasks_of_the_leader(settings, core, deliveries)
         leading_task = leading(Lease(core.database, "leader"), tasks, leadership)
         await stack.enter_async_context(background(asyncio.create_task(leading_task)))
         try:
@@ -311,12 +316,31 @@ async def serving(
             await asyncio.gather(http.stop(), asyncio.to_thread(dicom.stop))
 
 
-def _tasks_of_the_leader(settings: Settings, core: Core) -> list[Task]:
+@asynccontextmanager
+async def _deliveries(settings: Settings, core: Core) -> AsyncIterator[Deliveries]:
+    """Have what tells others of events, to be run by the leader."""
+    async with make_client() as client:
+        yield Deliveries(
+            core.outbox,
+            Queue(core.database),
+            webhook_subscriptions(settings.events.webhooks, client),
+            Pace(give_up_seconds=settings.events.give_up_after_hours * 3600),
+        )
+
+
+def _tasks_of_the_leader(settings: Settings, core: Core, deliveries: Deliveries) -> list[Task]:
     """Return what one worker does for all: each runs until it is cancelled."""
     keep = timedelta(days=settings.storage.keep_deleted_days)
     reserve = settings.storage.disk_reserve
+
+    async def number() -> None:
+        # First: a subscription that is new begins behind the last event that has a number.
+        await deliveries.register()
+        await Numbering(core.database).run()
+
     return [
-        Numbering(core.database).run,
+        number,
+        deliveries.run,
         lambda: keep_collecting(core.trashcan, keep),
         lambda: keep_giving_way(core.trashcan, reserve),
     ]

@@ -35,7 +35,11 @@ def as_toml(loaded: Loaded) -> str:
 
 def _toml(value: Any) -> str:
     if isinstance(value, dict):
-        inner = ", ".join(f"{json.dumps(name)} = {_toml(part)}" for name, part in value.items())
+        inner = ", ".join(
+            f"{json.dumps(name)} = {_toml(part)}"
+            for name, part in value.items()
+            if part is not None  # TOML has no word for it
+        )
         return f"{{ {inner} }}" if inner else "{}"
     if isinstance(value, str):
         # A JSON string is a TOML basic string.

@@ -30,6 +30,9 @@ _SERVICE_LINK: Final = re.compile(
     r"HILUM_(.+_)?(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT_\d+_(TCP|UDP|SCTP)(_.+)?)|HILUM_PORT"
 )
 
+#: Parts of keys whose values are not repeated: they are, or may hold, secrets.
+_SECRET: Final = frozenset({"headers", "secret", "uri", "url", "users"})
+
 Key = tuple[str, ...]
 
 
@@ -208,7 +211,7 @@ def _fault(
             reason = "must be a table"
         case "value_error":  # raised by our own validators, which choose what to repeat
             reason = reason.removeprefix("Value error, ")
-        case _ if path != ("mongodb", "uri") and isinstance(details["input"], str | int | float):
+        case _ if not _SECRET & {*path} and isinstance(details["input"], str | int | float):
             reason += f", not {str(details['input'])[:80]!r}"
     for length in range(len(path), 0, -1):
         name = origins.get(path[:length])

@@ -25,6 +25,7 @@ from pydantic_settings import (
 )
 
 from hilum.config.cores import usable_cores
+from hilum.config.events import EventsSettings
 from hilum.config.section import Secret, Section, UserName, comma_separated, from_json
 from hilum.core.errors import Invalid
 from hilum.core.identifiers import parse_ae_title
@@ -271,6 +272,7 @@ class Settings(BaseSettings):
     http: HttpSettings = HttpSettings()
     mongodb: MongodbSettings = MongodbSettings()
     storage: StorageSettings = StorageSettings()
+    events: EventsSettings = EventsSettings()
     log: LogSettings = LogSettings()
 
     @model_validator(mode="after")

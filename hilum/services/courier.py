@@ -36,6 +36,8 @@ _STUDIES_FAILING: Final = 3
 _LONGEST_REST_SECONDS: Final = 3600.0
 #: From one note of what is delivered to the next: they cost a sync each.
 _NOTE_SECONDS: Final = 0.25
+#: For the last one: the node is stopping.
+_LAST_NOTE_SECONDS: Final = 2.0
 
 
 class Courier:
@@ -77,8 +79,9 @@ class Courier:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            with suppress(Temporary):  # what cannot be noted is delivered again
-                await self._note()
+            # What cannot be noted is delivered again.
+            with suppress(Temporary, TimeoutError):
+                await asyncio.wait_for(self._note(), _LAST_NOTE_SECONDS)
 
     async def _turn(self) -> None:
         """Begin what is due, and wait until something has changed."""

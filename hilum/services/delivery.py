@@ -8,12 +8,12 @@ again what was delivered and not yet noted.
 
 import asyncio
 from collections.abc import Sequence
-from typing import Protocol
 
 import structlog
 
 from hilum.core.errors import Temporary
 from hilum.core.events import Event
+from hilum.index.outbox import Outbox
 from hilum.index.queue import Queue
 from hilum.services.courier import Courier
 from hilum.services.pace import Pace
@@ -25,18 +25,6 @@ log = structlog.get_logger(__name__)
 
 #: Events that are taken from the outbox at a time.
 _AT_ONCE = 500
-
-
-class Outbox(Protocol):
-    """Where events come from, in order of their sequence numbers."""
-
-    async def since(self, sequence: int, limit: int) -> list[Event]:
-        """Return the first events behind `sequence`."""
-        ...
-
-    async def last(self) -> int:
-        """Return the sequence number of the last event, 0 if there has been none."""
-        ...
 
 
 class Deliveries:
@@ -100,8 +88,8 @@ class Deliveries:
         async with asyncio.TaskGroup() as group:
             for courier in couriers.values():
                 group.create_task(courier.run())
-            if couriers:
-                group.create_task(self._dispatch(couriers))
+            # Nobody to tell: for the outbox to be read there is no need.
+            group.create_task(self._dispatch(couriers) if couriers else _for_ever())
 
     async def _dispatch(self, couriers: dict[str, Courier]) -> None:
         while True:
@@ -157,3 +145,7 @@ async def _selected(subscription: Subscription, events: Sequence[Event]) -> list
         log.exception("subscription_fault", subscription=subscription.name)
         return list(events)
     return [event for event in events if event.sequence in selected]
+
+
+async def _for_ever() -> None:
+    await asyncio.Event().wait()

@@ -215,6 +215,7 @@ def test_the_documented_defaults_are_the_defaults() -> None:
     # The last is the machine's: `test_there_is_a_worker_for_each_core_that_may_be_used`.
     unset = {
         "HILUM_DICOM_PEERS",
+        "HILUM_EVENTS_WEBHOOKS",
         "HILUM_HTTP_CORS_ORIGINS",
         "HILUM_HTTP_OHIF_FOLDER",
         "HILUM_HTTP_USERS",

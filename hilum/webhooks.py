@@ -1,0 +1,53 @@
+"""The webhooks of the settings, as subscriptions. Part of the composition (`hilum.node`)."""
+
+from collections.abc import Mapping
+from functools import partial
+
+from hilum.config.events import WebhookSettings, shown_url
+from hilum.core.events import Event
+from hilum.http.outgoing.client import Client
+from hilum.http.outgoing.signing import signing_key
+from hilum.http.outgoing.webhook import Form, Webhook, hilum_form
+from hilum.services.subscriptions import Subscription
+
+
+def webhook_subscriptions(
+    settings: Mapping[str, WebhookSettings],
+    client: Client,
+) -> list[Subscription]:
+    """Return a subscription for each webhook that is set.
+
+    Parameters
+    ----------
+    settings
+        By name.
+    client
+        What they are posted with.
+    """
+    forms: dict[str, Form] = {"hilum": hilum_form}
+    return [
+        _subscription(name, each, forms[each.format], client) for name, each in settings.items()
+    ]
+
+
+def _subscription(name: str, settings: WebhookSettings, form: Form, client: Client) -> Subscription:
+    webhook = Webhook(
+        f"webhook.{name}",
+        settings.url,
+        form,
+        signing_key(settings.secret.get_secret_value()) if settings.secret else None,
+        {header: value.get_secret_value() for header, value in settings.headers.items()},
+        settings.timeout_seconds,
+    )
+    wanted = settings.wanted
+
+    def wants(event: Event) -> bool:
+        return event.kind in wanted
+
+    return Subscription(
+        name=webhook.name,
+        wants=wants,
+        deliver=partial(webhook.post, client),
+        describe=f"webhook {shown_url(settings.url)}",
+        begin=settings.begin,
+    )
