@@ -5,6 +5,7 @@ import { sentence } from "./format.js";
 
 const STUDIES = "api/dicom/studies";
 const QUEUE = "api/queue";
+const TRASH = "api/trash";
 
 /** An answer that is no success, or no answer at all (`status` 0, code "unreachable"). */
 export class ApiError extends Error {
@@ -53,6 +54,11 @@ async function getJson(path, signal) {
   const answer = await request(path, signal);
   if (!answer.ok) throw errorFrom(await answer.text(), answer.status);
   return answer.json();
+}
+
+async function change(method, path) {
+  const answer = await request(path, undefined, method);
+  if (!answer.ok) throw errorFrom(await answer.text(), answer.status);
 }
 
 /**
@@ -122,16 +128,19 @@ export async function getHealth(signal) {
 export const getQueue = ({ limit, signal }) => getJson(`${QUEUE}?limit=${limit}`, signal);
 
 /** Try a delivery again (POST), or forget it (DELETE). */
-export async function changeQueue(method, path) {
-  const answer = await request(`${QUEUE}/${path}`, undefined, method);
-  if (!answer.ok) throw errorFrom(await answer.text(), answer.status);
-}
+export const changeQueue = (method, path) => change(method, `${QUEUE}/${path}`);
 
 /** What happened after number `since`, oldest first; without one, what happened last. */
 export async function getEvents({ since, limit, signal }) {
   const query = new URLSearchParams(since ? { since, limit } : { limit });
   return (await getJson(`api/events?${query}`, signal)).data;
 }
+
+/** What was deleted and can be had back: `{data, bytes}`. */
+export const getTrash = (signal) => getJson(TRASH, signal);
+
+/** Undo a deletion. */
+export const restoreFromTrash = (id) => change("POST", `${TRASH}/${encodeURIComponent(id)}/restore`);
 
 /** Who sent files over HTTP, newest first. */
 export const getUploads = async ({ limit, signal }) =>

@@ -1,9 +1,11 @@
-// What the node does, as it happens: what waits to be delivered, what happened, who sent files.
+// What the node does, as it happens: what waits to be delivered, what happened, who sent files,
+// and what was deleted and can be had back.
 import { ApiError, isAbort } from "../api.js";
 import { field, find, setText } from "../dom.js";
 import { Poll } from "../polling.js";
 import { EventList } from "./events.js";
 import { QueueList } from "./queue.js";
+import { TrashList } from "./trash.js";
 import { UploadLog } from "./uploads.js";
 
 /** Everything is told as it happens; this is for what was missed, and for times that pass. */
@@ -14,12 +16,13 @@ export class ActivityPage {
   #notice = find("#activity-notice");
   #queue = new QueueList(find("#activity-queue"), (error) => this.#tell(error));
   #events = new EventList(find("#activity-events"));
+  #trash = new TrashList(find("#activity-trash"), (error) => this.#tell(error));
   #uploads = new UploadLog(find("#activity-uploads"));
   #poll = new Poll((signal) => this.#refresh(signal), SECONDS);
 
   /** @param live - what happens, as it happens. */
   constructor(live) {
-    live.on("event", (event) => this.#events.add(event));
+    live.on("event", (event) => this.#happened(event));
     live.on("queue", () => this.#poll.soon());
     live.on("upload", (upload) => this.#uploads.add(upload));
   }
@@ -35,10 +38,15 @@ export class ActivityPage {
     this.#poll.stop();
   }
 
+  #happened(event) {
+    this.#events.add(event);
+    if (event.kind === "deleted") this.#poll.soon();
+  }
+
   async #refresh(signal) {
     try {
       await Promise.all(
-        [this.#queue, this.#events, this.#uploads].map((part) => part.refresh(signal)),
+        [this.#queue, this.#events, this.#uploads, this.#trash].map((part) => part.refresh(signal)),
       );
       this.#notice.hidden = true;
     } catch (error) {

@@ -1,9 +1,13 @@
-// Who sent files over HTTP, when, how much, and what came of it.
+// Who sent files over HTTP, when, how much, and what came of it. Requests that follow each
+// other are one line: this page sends every file by itself.
 import { getUploads } from "../api.js";
 import { field, find, fromTemplate, setText } from "../dom.js";
 import { bytes, count, join, moment, number, received } from "../format.js";
 
 const SHOWN = 50;
+const FETCHED = 200;
+/** Requests of one sender that are no further apart belong together. */
+const TOGETHER_MS = 30_000;
 const KINDS = { upload: "Upload", stow: "STOW-RS", orthanc: "Orthanc API" };
 const FINE = new Set(["stored", "already-stored", "accepted"]);
 
@@ -18,23 +22,48 @@ export class UploadLog {
   }
 
   async refresh(signal) {
-    this.#uploads = await getUploads({ limit: SHOWN, signal });
+    this.#uploads = await getUploads({ limit: FETCHED, signal });
     this.#show();
   }
 
   /** Add one that has just been made. */
   add(upload) {
     if (this.#uploads.some(({ id }) => id === upload.id)) return;
-    this.#uploads = [upload, ...this.#uploads].slice(0, SHOWN);
+    this.#uploads = [upload, ...this.#uploads].slice(0, FETCHED);
     this.#show();
   }
 
   #show() {
-    this.#rows.replaceChildren(...this.#uploads.map(rowOf));
+    this.#rows.replaceChildren(...gathered(this.#uploads).slice(0, SHOWN).map(rowOf));
     find("table", this.#root).hidden = this.#uploads.length === 0;
     field(this.#root, "blank").hidden = this.#uploads.length > 0;
   }
 }
+
+/** Return lines, newest first, for `uploads`, newest first. */
+function gathered(uploads) {
+  const lines = [];
+  for (const upload of uploads) {
+    const line = lines.at(-1);
+    if (!line || !belongs(line, upload)) {
+      lines.push({ ...upload, begun: upload.at, outcomes: { ...upload.outcomes } });
+      continue;
+    }
+    line.begun = upload.at;
+    line.files += upload.files;
+    line.bytes += upload.bytes;
+    for (const [outcome, times] of Object.entries(upload.outcomes)) {
+      line.outcomes[outcome] = (line.outcomes[outcome] ?? 0) + times;
+    }
+  }
+  return lines;
+}
+
+const belongs = (line, upload) =>
+  line.user === upload.user &&
+  line.client === upload.client &&
+  line.kind === upload.kind &&
+  Date.parse(line.begun) - Date.parse(upload.at) < TOGETHER_MS;
 
 function rowOf(upload) {
   const row = fromTemplate("upload-entry");
