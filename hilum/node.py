@@ -50,6 +50,7 @@ from hilum.scp.server import Server
 from hilum.scp.shares import Shares
 from hilum.services.broadcast import Broadcast, EventFeed, QueueFeed, UploadFeed
 from hilum.services.bulk_data import BulkData
+from hilum.services.contents import Contents
 from hilum.services.crossing import Crossing
 from hilum.services.deletion import Deletion, Trash, keep_resuming
 from hilum.services.delivery import Deliveries, Pace
@@ -103,6 +104,7 @@ class Core:
     pictures: Pictures
     metadata: Metadata
     bulk_data: BulkData
+    contents: Contents
     resources: Resources
     deletion: Deletion
     reindexing: Reindexing
@@ -219,6 +221,7 @@ async def open_core(settings: Settings, changes: Changes | None = None) -> Async
             pictures=pictures,
             metadata=metadata,
             bulk_data=BulkData(store),
+            contents=Contents(store),
             resources=Resources(database),
             deletion=deletion,
             reindexing=reindexing,
@@ -393,6 +396,7 @@ def _http_services(
         pictures=core.pictures,
         metadata=core.metadata,
         bulk_data=core.bulk_data,
+        contents=core.contents,
         resources=core.resources,
         queue=queue,
         outbox=core.outbox,

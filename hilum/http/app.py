@@ -43,6 +43,7 @@ from hilum.index.resources import Resources
 from hilum.index.upload_log import UploadLog
 from hilum.services.broadcast import Broadcast
 from hilum.services.bulk_data import BulkData
+from hilum.services.contents import Contents
 from hilum.services.deletion import Deletion
 from hilum.services.ingest import Ingest
 from hilum.services.metadata import Metadata
@@ -67,6 +68,7 @@ class Services:
     pictures: Pictures
     metadata: Metadata
     bulk_data: BulkData
+    contents: Contents
     resources: Resources
     queue: QueueView
     outbox: Outbox

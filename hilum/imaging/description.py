@@ -15,7 +15,7 @@ from hilum.imaging.aspect import ASPECT_TAGS, pixel_aspect
 from hilum.imaging.elements import Elements, Encoding, read_elements
 from hilum.imaging.encoding import EXPLICIT_VR_BIG_ENDIAN, LENGTH_BYTES
 from hilum.imaging.frames import frame_size_bits
-from hilum.imaging.grey import GREY_TAGS, GreyTransform, grey_transforms
+from hilum.imaging.grey import DOSE_GRID_SCALING, GREY_TAGS, GreyTransform, grey_transforms
 from hilum.imaging.lut import Descriptor, LookupTable, unpack, unpack_segments
 
 FLOAT_PIXEL_DATA: Final = 0x7FE00008
@@ -51,6 +51,8 @@ class ImageDescription:
     """Red, green and blue of PALETTE COLOR."""
     is_label_map: bool = False
     """Values name segments (PS3.3 C.8.20.2): their magnitude has no meaning."""
+    is_dose: bool = False
+    """Values are parts of a dose (PS3.3 C.8.8.3): the transform makes gray of them."""
     pixel_aspect: float = 1.0
     """Height of a pixel divided by its width."""
 
@@ -192,6 +194,7 @@ class _Describer:
             padding=self._padding(),
             palette=self._palette() if photometric == "PALETTE COLOR" else None,
             is_label_map=self._header.text(_SEGMENTATION_TYPE) == "LABELMAP",
+            is_dose=bool(self._header.decimals(DOSE_GRID_SCALING)),
             pixel_aspect=pixel_aspect(self._header),
         )
 

@@ -46,6 +46,8 @@ class Element:
     data: memoryview
     """The value field; of a sequence of undefined length without its delimiter."""
     encoding: Encoding
+    is_sequence: bool = False
+    """SQ, or of undefined length, whatever its VR."""
 
 
 class Elements:
@@ -53,6 +55,10 @@ class Elements:
 
     def __init__(self, elements: dict[int, Element]) -> None:
         self._elements = elements
+
+    def __iter__(self) -> Iterator[tuple[int, Element]]:
+        """Yield all, with their tags, as they lie in the data set."""
+        yield from self._elements.items()
 
     def get(self, tag: int) -> Element | None:
         """Return the element with that tag."""
@@ -168,6 +174,7 @@ def _walk(
         if tag in {ITEM_END, SEQUENCE_END}:
             break
         following = position + length
+        is_sequence = vr == "SQ" or length == UNDEFINED
         if length == UNDEFINED:
             if depth > _DEEPEST:
                 break
@@ -175,7 +182,8 @@ def _walk(
             following = _sequence_end(data, position, inner, depth + 1)
             length = following - 8 - position
         if wanted is None or tag in wanted:
-            elements[tag] = Element(vr, data[position : position + length], encoding)
+            value = data[position : position + length]
+            elements[tag] = Element(vr, value, encoding, is_sequence)
         position = following
     return elements, min(position, end)
 

@@ -74,7 +74,7 @@ class GreyTransform:
     _FUNCTION,
     _SLOPE,
     _INTERCEPT,
-    _DOSE_SCALING,
+    DOSE_GRID_SCALING,
     _MODALITY_LUT,
     _VOI_LUT,
     _DESCRIPTOR,
@@ -106,7 +106,7 @@ _GROUPS: Final = frozenset({_PIXEL_VALUES, _FRAME_VOI})
 
 #: What `grey_transforms` reads of a header.
 GREY_TAGS: Final = frozenset(
-    {_CENTER, _WIDTH, _FUNCTION, _SLOPE, _INTERCEPT, _DOSE_SCALING, _MODALITY_LUT, _VOI_LUT}
+    {_CENTER, _WIDTH, _FUNCTION, _SLOPE, _INTERCEPT, DOSE_GRID_SCALING, _MODALITY_LUT, _VOI_LUT}
     | {_SHARED, _PER_FRAME}
 )
 
@@ -160,7 +160,7 @@ def _modality(elements: Elements, signed: bool) -> Modality | None:
         if item.get(_LUT_DATA) is not None:
             return _table(item, signed=signed, what="Modality")
     # A dose has a factor in place of a slope (PS3.3 C.8.8.3): windows are then in gray.
-    slope = elements.decimals(_SLOPE) or elements.decimals(_DOSE_SCALING)
+    slope = elements.decimals(_SLOPE) or elements.decimals(DOSE_GRID_SCALING)
     intercept = elements.decimals(_INTERCEPT)
     if not slope and not intercept:
         return None

@@ -120,6 +120,12 @@ def read_file_meta(reader: Reader) -> FileMeta:
     return FileMeta(transfer_syntax_uid, offset)
 
 
+def without_preamble(head: bytes) -> bytes:
+    """Return the beginning of a file from its first element on."""
+    start = PREAMBLE_BYTES + len(_PREFIX)
+    return head[start:] if head[PREAMBLE_BYTES:start] == _PREFIX else head
+
+
 def _walk(reader: Reader, start: int) -> tuple[str, int]:
     """Return the transfer syntax UID, or nothing, and the offset behind group 0002."""
     transfer_syntax_uid = ""

@@ -8,6 +8,7 @@ from hilum.core.errors import NotFound
 from hilum.core.instance import PixelData
 from hilum.imaging.decode import NATIVE, decode_frame, decoded_photometric_interpretation
 from hilum.imaging.description import ImageDescription, describe
+from hilum.imaging.extraction import extract
 from hilum.imaging.formats import encode
 from hilum.imaging.frames import head_of, read_frame
 from hilum.imaging.overlays import Overlay, read_overlays
@@ -71,6 +72,9 @@ def draw(
     photometric = decoded_photometric_interpretation(description, frame, transfer_syntax_uid)
     if rendering.values is not None:
         return encode_values(description, pixels, frame_index, photometric)
+    if rendering.extraction is not None:
+        extracted = extract(description, pixels, frame_index, rendering.extraction, photometric)
+        return encode(extracted, rendering.format, rendering.quality)
     overlays: tuple[Overlay, ...] = ()
     if rendering.overlays:
         overlays = _overlays(path, pixel_data, transfer_syntax_uid, data_set_offset)

@@ -8,9 +8,12 @@ from hilum.core.errors import Invalid
 from hilum.imaging.grey import FUNCTIONS, Function, Window
 
 #: Kinds of file a picture can be written as.
-Format: TypeAlias = Literal["png", "jpeg", "webp"]
+Format: TypeAlias = Literal["png", "jpeg", "webp", "pam"]
 #: What a file may hold instead of shades made for the eye.
 Values: TypeAlias = Literal["stored"]
+
+#: Orthanc's names for what it makes of a frame (`hilum.imaging.extraction`).
+Mode: TypeAlias = Literal["preview", "rendered", "uint8", "uint16", "int16"]
 
 #: Presentation LUT Shape (2050,0020), as far as it makes sense on a screen.
 Shape: TypeAlias = Literal["IDENTITY", "INVERSE"]
@@ -66,6 +69,31 @@ class Viewport:
 
 
 @dataclass(frozen=True, slots=True)
+class Extraction:
+    """How Orthanc would make a picture of a frame's samples.
+
+    Raises
+    ------
+    Invalid
+        At creation: a side is negative or too long.
+    """
+
+    mode: Mode
+    center: float | None = None
+    """Of ``rendered``: in place of the file's."""
+    width: float | None = None
+    columns: int = 0
+    """Of ``rendered``: the box to fit into; 0: as large as the other side makes it."""
+    rows: int = 0
+    smooth: bool = False
+    """Blur before it is made smaller."""
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.columns <= LONGEST_SIDE and 0 <= self.rows <= LONGEST_SIDE):
+            raise Invalid(f"a picture's sides must be between 0 and {LONGEST_SIDE} pixels")
+
+
+@dataclass(frozen=True, slots=True)
 class Rendering:
     """How a client wants to see a frame; what is not said is the file's own choice.
 
@@ -94,6 +122,8 @@ class Rendering:
     """Of JPEG and WebP, 1 to 100."""
     values: Values | None = None
     """Write samples as they are stored, into a 16-bit PNG; nothing else then applies."""
+    extraction: Extraction | None = None
+    """Make the picture Orthanc would make; of the others only format and quality then apply."""
 
     def __post_init__(self) -> None:
         if self.function is not None and self.function not in FUNCTIONS:

@@ -42,7 +42,7 @@ def to_grey8(
     if stored.dtype.kind == "f" or stored.dtype.itemsize > 2:
         return _by_arithmetic(stored, modality, voi, inverse=inverse)
     table = _table(stored.dtype.str, modality, voi, inverse)
-    return _look_up(table, stored)
+    return look_up(table, stored)
 
 
 def modality_values(stored: NDArray[Any], modality: Modality) -> NDArray[np.float64]:
@@ -91,7 +91,8 @@ def _table(dtype: str, modality: Modality, voi: Voi, inverse: bool) -> NDArray[n
     return table
 
 
-def _look_up(table: NDArray[np.uint8], stored: NDArray[Any]) -> NDArray[np.uint8]:
+def look_up(table: NDArray[np.uint8], stored: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return the entry of `table` for each bit pattern of `stored`, which has 8 or 16 bits."""
     patterns = np.ascontiguousarray(stored).view(f"u{stored.dtype.itemsize}").reshape(-1)
     shown = np.empty(patterns.size, np.uint8)
     indices = np.empty(_TILE_PIXELS, np.intp)

@@ -27,6 +27,7 @@ from hilum.index.upload_log import UploadLog
 from hilum.index.writer import Writer
 from hilum.services.broadcast import Broadcast, EventFeed, QueueFeed, UploadFeed
 from hilum.services.bulk_data import BulkData
+from hilum.services.contents import Contents
 from hilum.services.crossing import Crossing
 from hilum.services.deletion import Deletion, Trash
 from hilum.services.ingest import Ingest
@@ -135,6 +136,7 @@ async def http_node(
         pictures=pictures,
         metadata=Metadata(catalogue, store, cache),
         bulk_data=BulkData(store),
+        contents=Contents(store),
         resources=Resources(database),
         queue=queue,
         outbox=outbox,

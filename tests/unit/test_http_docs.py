@@ -30,6 +30,7 @@ def routes() -> Iterator[tuple[str, str]]:
         pictures=sentinel.pictures,
         metadata=sentinel.metadata,
         bulk_data=sentinel.bulk_data,
+        contents=sentinel.contents,
         resources=sentinel.resources,
         queue=sentinel.queue,
         outbox=sentinel.outbox,

@@ -127,8 +127,15 @@ async def send_parts_as_made(
     return response
 
 
-async def send_single(request: web.Request, part: Part, etag: str) -> web.StreamResponse:
+async def send_single(
+    request: web.Request, part: Part, etag: str, headers: Mapping[str, str] | None = None
+) -> web.StreamResponse:
     """Answer with one part alone, or with the range of its bytes that the client asks for.
+
+    Parameters
+    ----------
+    headers
+        More of them, such as the name of a file.
 
     Raises
     ------
@@ -140,6 +147,7 @@ async def send_single(request: web.Request, part: Part, etag: str) -> web.Stream
     response = _response(etag)
     response.headers["Content-Type"] = part.content_type
     response.headers["Accept-Ranges"] = "bytes"
+    response.headers.update(headers or {})
     if part.location:
         response.headers["Content-Location"] = part.location
     size = part.size

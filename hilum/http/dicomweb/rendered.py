@@ -38,7 +38,9 @@ from hilum.services.retrieve import Retrieve
 
 _LEVELS: Final = (STUDY, SERIES, INSTANCE, FRAMES)
 
-FORMATS: Final[dict[str, Format]] = {name: kind for kind, name in MEDIA_TYPES.items()}
+FORMATS: Final[dict[str, Format]] = {
+    name: kind for kind, name in MEDIA_TYPES.items() if kind != "pam"
+}
 #: JPEG first: it is the standard's default (PS3.18 8.7.4).
 _SINGLE: Final = tuple(Form(name) for name in FORMATS)
 _SEVERAL: Final = tuple(Form(name, multipart=True) for name in FORMATS)
