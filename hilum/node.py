@@ -32,6 +32,7 @@ from hilum.index.database import Database
 from hilum.index.lease import Lease
 from hilum.index.numbering import Numbering
 from hilum.index.outbox import Outbox
+from hilum.index.protections import Protections
 from hilum.index.queue import Queue
 from hilum.index.queue_desk import QueueDesk
 from hilum.index.references import References
@@ -60,6 +61,7 @@ from hilum.services.leading import Leadership, Task, leading
 from hilum.services.metadata import Metadata
 from hilum.services.pictures import Pictures
 from hilum.services.promotion import Promotion
+from hilum.services.protection import Protection
 from hilum.services.queue_view import QueueView
 from hilum.services.reindexing import Reindexing
 from hilum.services.retrieve import Retrieve
@@ -112,6 +114,7 @@ class Core:
     references: References
     outbox: Outbox
     trashcan: Trashcan
+    protection: Protection
     database: Database
     spool: Spool
     store: LocalStore
@@ -229,6 +232,7 @@ async def open_core(settings: Settings, changes: Changes | None = None) -> Async
             references=references,
             outbox=outbox,
             trashcan=trashcan,
+            protection=Protection(Protections(database)),
             database=database,
             spool=spool,
             store=store,
@@ -405,6 +409,7 @@ def _http_services(
         synchronisation=core.synchronisation,
         deletion=core.deletion if settings.http.allow_delete else None,
         trashcan=core.trashcan,
+        protection=core.protection,
         probes={"db": core.database.ping, "storage": probe_storage},
         metrics=Metrics(colleagues),
         about={

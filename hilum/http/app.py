@@ -31,6 +31,7 @@ from hilum.http.orthanc.errors import speak_orthanc
 from hilum.http.overrides import Overrides
 from hilum.http.pacs import Pacs
 from hilum.http.pages import Pages, add_security_headers
+from hilum.http.protection import ProtectionRoutes
 from hilum.http.queue import Queues
 from hilum.http.routes import note_route
 from hilum.http.studies import Studies
@@ -48,6 +49,7 @@ from hilum.services.deletion import Deletion
 from hilum.services.ingest import Ingest
 from hilum.services.metadata import Metadata
 from hilum.services.pictures import Pictures
+from hilum.services.protection import Protection
 from hilum.services.queue_view import QueueView
 from hilum.services.retrieve import Retrieve
 from hilum.services.search import Search
@@ -69,6 +71,7 @@ class Services:
     metadata: Metadata
     bulk_data: BulkData
     contents: Contents
+    protection: Protection
     resources: Resources
     queue: QueueView
     outbox: Outbox
@@ -127,7 +130,8 @@ def make_app(services: Services) -> web.Application:
                 if services.trashcan is not None
                 else ()
             ),
-            *Studies(services.search).routes(),
+            *Studies(services.search, services.protection).routes(),
+            *ProtectionRoutes(services.protection).routes(),
             *Frames(services.pictures).routes(),
             *Dictionary().routes(),
             *Queues(services.queue).routes(),

@@ -1,6 +1,7 @@
 """``GET /api/dicom/studies`` and ``/api/dicom/studies/{study_uid}``."""
 
 import asyncio
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from aiohttp import web
@@ -13,6 +14,8 @@ from hilum.core.query import Condition, Query
 from hilum.http.answers import success
 from hilum.http.parameters import single, whole
 from hilum.http.study_json import study_json, study_tree_json
+from hilum.index.stored import Match
+from hilum.services.protection import Protection
 from hilum.services.search import Search
 
 #: Parameter to the attribute it filters by.
@@ -31,8 +34,9 @@ _LARGEST_OFFSET: Final = 2**31 - 1
 class Studies:
     """Lists studies, and tells all about one."""
 
-    def __init__(self, search: Search) -> None:
+    def __init__(self, search: Search, protection: Protection) -> None:
         self._search = search
+        self._protection = protection
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes to add to the application."""
@@ -47,11 +51,26 @@ class Studies:
         return success(studies, total=total, limit=query.limit, offset=query.offset)
 
     async def _page(self, query: Query) -> list[dict[str, object]]:
-        return [study_json(match) async for match in self._search.find(query)]
+        matches = [match async for match in self._search.find(query)]
+        protected = await self._protected(matches)
+        return [
+            {**study_json(match), "protected": _is_protected(match, protected)} for match in matches
+        ]
+
+    async def _protected(self, matches: Sequence[Match]) -> set[str]:
+        """Return which of these studies, and of their patients, are protected."""
+        ids = {public_id for match in matches for public_id in (match.study, match.patient)}
+        return await self._protection.among(ids)
 
     async def _one(self, request: web.Request) -> web.Response:
         study_uid = parse_uid(request.match_info["study_uid"], "the study's UID")
-        return success(study_tree_json(await self._search.study(study_uid)))
+        tree = await self._search.study(study_uid)
+        protected = await self._protected([tree.study])
+        return success({**study_tree_json(tree), "protected": _is_protected(tree.study, protected)})
+
+
+def _is_protected(match: Match, protected: Collection[str]) -> bool:
+    return match.study in protected or match.patient in protected
 
 
 def parse_study_query(parameters: MultiMapping[str]) -> Query:

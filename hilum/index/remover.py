@@ -243,6 +243,8 @@ class Remover:
         IndexUnavailable
             MongoDB does not answer.
         """
+        # Not what somebody else has finished meanwhile: it may be on its way back by now.
+        begun = {"_id": removal.id, "state": BEGUN}
         kept = [
             Removed(each.identity, files)
             for each in removal.instances
@@ -250,10 +252,10 @@ class Remover:
         ]
         with translated():
             if removal.trash is None or not kept:
-                await self._notes.delete_one({"_id": removal.id})
+                await self._notes.delete_one(begun)
                 return
             await self._notes.update_one(
-                {"_id": removal.id},
+                begun,
                 {
                     "$set": {
                         "state": KEPT,

@@ -184,17 +184,24 @@ class TrashNotes:
         """Note that a deletion is still going on; False if somebody took it for interrupted."""
         return await self.turn(deletion, State.DELETING, State.DELETING)
 
-    async def close(self, deletion: str) -> None:
+    async def close(self, deletion: str) -> bool:
         """Note that a deletion is done, or that what was begun of it is.
 
         Nothing is noted while something of it is to be finished.
+
+        Returns
+        -------
+        bool
+            Whether there is anything in it. If not it is forgotten: somebody else was
+            faster, or all of it was stored again.
         """
         with translated():
             notes = await self._notes.distinct("state", {"trash": deletion})
-            if not notes:  # somebody else was faster with all of it
+            if not notes:
                 await self._entries.delete_one({"_id": deletion, "state": State.DELETING})
         if notes == [KEPT]:
             await self.turn(deletion, State.DELETING, State.KEPT)
+        return bool(notes)
 
     async def abandoned(self, state: State, older_than_seconds: float) -> list[str]:
         """Return the deletions in a state that nobody has touched for so long."""

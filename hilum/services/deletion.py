@@ -131,15 +131,15 @@ class Deletion:
             what = sop_instance_uid or series_instance_uid or study_instance_uid
             raise NotFound(f"nothing is stored of {what}")
         kept = None
-        notes = self._trash.notes if self._trash is not None and self._keep else None
+        trash = self._trash if self._keep else None
         for start in range(0, len(ids), _BATCH_SIZE):
             batch = ids[start : start + _BATCH_SIZE]
-            if notes is not None and (kept is None or not await notes.hold(kept)):
-                kept = await notes.open(uids, by=by, reason=reason)
+            if trash is not None and (kept is None or not await trash.notes.hold(kept)):
+                kept = await trash.notes.open(uids, by=by, reason=reason)
             while (removal := await self._remover.remove(batch, kept, reason)) is not None:
                 await self._follow(removal)
-        if notes is not None and kept is not None:
-            await notes.close(kept)
+        if trash is not None and kept is not None:
+            await _close(trash, kept)
         log.info(
             "deleted",
             study_instance_uid=study_instance_uid,
@@ -169,7 +169,7 @@ class Deletion:
         if self._trash is not None:
             notes = self._trash.notes
             for deletion in await notes.abandoned(State.DELETING, older_than_seconds):
-                await notes.close(deletion)
+                await _close(self._trash, deletion)
         return len(removals)
 
     async def _follow(self, removal: Removal, *, again: bool = False) -> None:
@@ -191,6 +191,12 @@ class Deletion:
             # Pictures and metadata of them. All that is in it can be made again.
             await asyncio.to_thread(self._cache.clear)
         await self._remover.finish(removal, kept)
+
+
+async def _close(trash: Trash, deletion: str) -> None:
+    if not await trash.notes.close(deletion):
+        # Of what was stored again a crash may have left files here.
+        await asyncio.to_thread(trash.files.remove, deletion)
 
 
 def deleted_events(

@@ -17,6 +17,7 @@ from hilum.index.bookmark import Bookmark
 from hilum.index.catalogue import Catalogue
 from hilum.index.database import Database
 from hilum.index.outbox import Outbox
+from hilum.index.protections import Protections
 from hilum.index.queue_desk import QueueDesk
 from hilum.index.references import References
 from hilum.index.remover import Remover
@@ -34,6 +35,7 @@ from hilum.services.ingest import Ingest
 from hilum.services.metadata import Metadata
 from hilum.services.pictures import Pictures
 from hilum.services.promotion import ConflictPolicy, Promotion
+from hilum.services.protection import Protection
 from hilum.services.queue_view import QueueView
 from hilum.services.reindexing import Reindexing
 from hilum.services.retrieve import Retrieve
@@ -145,6 +147,7 @@ async def http_node(
         synchronisation=synchronisation,
         deletion=deletion if allow_delete else None,
         trashcan=Trashcan(trash, promotion),
+        protection=Protection(Protections(database)),
         probes={"db": database.ping, "storage": _in_thread(spool.check)},
         about={"aet": "TEST", "version": "0"},
     )

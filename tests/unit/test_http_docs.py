@@ -39,6 +39,7 @@ def routes() -> Iterator[tuple[str, str]]:
         synchronisation=sentinel.synchronisation,
         deletion=sentinel.deletion,
         trashcan=sentinel.trashcan,
+        protection=sentinel.protection,
         probes={"db": probe, "storage": probe},
     )
     for route in make_app(services).router.routes():
