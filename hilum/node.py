@@ -23,6 +23,7 @@ from hilum.http.app import make_app
 from hilum.http.colleagues import Colleagues
 from hilum.http.metrics import Metrics
 from hilum.http.outgoing.client import make_client
+from hilum.http.queue_metrics import QueueFigures
 from hilum.http.server import HttpServer
 from hilum.imaging.workers import DecodeWorkers
 from hilum.index.bookmark import Bookmark
@@ -441,6 +442,7 @@ def _http_services(
         lambda: len(core.quarantine),
         of_node=True,
     )
+    metrics.of_node(QueueFigures(services.queue, core.crossing))
     return services
 
 

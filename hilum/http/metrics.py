@@ -73,6 +73,10 @@ class Metrics:
         """Show what `read` returns as a count that only rises; its name gets ``_total``."""
         self.registry.register(_Read(CounterMetricFamily, name, documentation, read))
 
+    def of_node(self, collector: Collector) -> None:
+        """Show what every worker would collect alike, once; it is collected in a thread."""
+        self._of_node.register(collector)
+
     def routes(self) -> list[web.RouteDef]:
         """Return the route to add to the application."""
         return [web.get("/metrics", self._show)]

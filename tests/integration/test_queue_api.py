@@ -1,13 +1,17 @@
 """`/api/queue`: what people see of the queue, and what they do with it."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
+from hilum.http.queue_metrics import QueueFigures
 from hilum.index.database import Database
 from hilum.index.queue import Queue
+from hilum.services.crossing import Crossing
 from tests.integration.events import events
 from tests.integration.http_node import HttpNode, http_node
 
@@ -52,6 +56,25 @@ async def test_pages_are_of_the_latest_first_and_counted(node: HttpNode, queue: 
     every = await ask(node, "GET", "/api/queue")
     assert [each["event"]["sequence"] for each in every["data"]] == [7, 6, 5, 5, 4, 3, 3, 2, 1]
     assert (await ask(node, "GET", "/api/queue?limit=0"))["data"] == []
+
+
+async def test_metrics_tell_what_waits(node: HttpNode, queue: Queue) -> None:
+    await queue.add("backend", events([1, 2, 3]), 3)
+    (first, *_) = await queue.waiting("backend", "study-a", 1)
+    await queue.buried(first, "no more")
+    crossing = Crossing(asyncio.get_running_loop())
+    node.services.metrics.of_node(QueueFigures(node.services.queue, crossing))
+    async with node.client.get("/metrics") as answer:
+        families = text_string_to_metric_families(await answer.text())
+        found = {
+            (sample.name, sample.labels["subscription"]): sample.value
+            for family in families
+            for sample in family.samples
+            if "subscription" in sample.labels
+        }
+    assert found["hilum_queue_waiting", "backend"] == 2
+    assert found["hilum_queue_dead", "backend"] == 1
+    assert 0 < found["hilum_queue_oldest_seconds", "backend"] < 60
 
 
 async def test_what_is_wrong_is_said(node: HttpNode, queue: Queue) -> None:
