@@ -4,7 +4,8 @@
 bytes with a `Blob`, `services` puts the two together as an `Instance`, `index` keeps it.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property, lru_cache
 from typing import Any, TypeAlias
@@ -87,6 +88,9 @@ class Header:
     attributes: Attributes
     """The index tags that are present (`hilum.core.levels`), text as Unicode."""
     pixel_data: PixelData | None
+    main_tags: Mapping[str, str] = field(default_factory=dict)
+    """Orthanc's main DICOM tags that are present, of all levels, as the file has them
+    (`hilum.core.main_tags`)."""
 
 
 @dataclass(frozen=True, slots=True)

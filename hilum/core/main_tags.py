@@ -69,6 +69,8 @@ MAIN_DICOM_TAGS: Final[dict[Level, tuple[str, ...]]] = {
     ),
 }
 
+#: Longer values are not told: Orthanc leaves them out likewise.
+LONGEST_BYTES: Final = 256
 #: Every one of them, by tag.
 MAIN_TAGS: Final[dict[int, str]] = {
     tag_of(keyword): keyword for keywords in MAIN_DICOM_TAGS.values() for keyword in keywords

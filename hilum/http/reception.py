@@ -191,7 +191,9 @@ def arrived(name: str, receipt: Receipt) -> Arrival:
     header = receipt.header
     frame_count = header.pixel_data.frame_count if header.pixel_data is not None else 0
     kept = {tag: header.attributes[tag] for tag in _TOLD if tag in header.attributes}
-    lighter = replace(receipt, header=replace(header, attributes=kept, pixel_data=None))
+    lighter = replace(
+        receipt, header=replace(header, attributes=kept, pixel_data=None, main_tags={})
+    )
     return Arrival(name, lighter, frame_count)
 
 

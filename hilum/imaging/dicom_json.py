@@ -201,6 +201,19 @@ def element(vr: str, raw: bytes, codecs: Codecs) -> dict[str, Any]:
     return {"vr": vr, "Value": values} if values else {"vr": vr}
 
 
+def text(vr: str, raw: bytes, codecs: Codecs) -> str | None:
+    """Return the value of one element as text; None of what is neither text nor numbers.
+
+    Text is as it stands, up to a NUL, without trailing blanks: ``1.50`` stays ``1.50``. Several
+    numbers have backslashes between them.
+    """
+    if vr in STRING_VRS:
+        return decode(raw, codecs).partition("\0")[0].rstrip(" ")
+    if vr in NUMBER_VRS:
+        return "\\".join(str(value) for value in _DECODERS[vr](raw, codecs))
+    return None
+
+
 def swapped(vr: str, raw: bytes) -> bytes:
     """Return a big-endian value field as it would be in little endian (PS3.5 7.3)."""
     width = WORD_BYTES.get(vr)

@@ -14,9 +14,10 @@ from hilum.core.errors import Corrupt, Invalid, NotDicom
 from hilum.core.identifiers import parse_uid
 from hilum.core.instance import Attributes, Header, Identity, PixelData
 from hilum.core.levels import INDEX_TAGS, json_tag
+from hilum.core.main_tags import LONGEST_BYTES, MAIN_TAGS
 from hilum.imaging.careful_scan import careful_scan
 from hilum.imaging.charset import DEFAULT_CODECS, codecs_for
-from hilum.imaging.dicom_json import NUMBER_VRS, STRING_VRS, element, sequence
+from hilum.imaging.dicom_json import NUMBER_VRS, STRING_VRS, element, sequence, text
 from hilum.imaging.encoding import (
     EXPLICIT_VR_BIG_ENDIAN,
     IMPLICIT_VR_LITTLE_ENDIAN,
@@ -44,6 +45,7 @@ _WANTED: Final = INDEX_TAGS | {SPECIFIC_CHARACTER_SET}
 # Half the time of understanding a header goes with them. Nobody changes what a header holds.
 _SHARED_BYTES: Final = 64
 _shared_element = lru_cache(maxsize=4096)(element)
+_shared_text = lru_cache(maxsize=4096)(text)
 _DICTIONARY: Final = {tag: (f"{tag:08X}", dictionary_VR(tag)) for tag in INDEX_TAGS}
 
 
@@ -69,7 +71,7 @@ def read_header(file: BinaryIO) -> Header:
     reader = inflated(plain, meta.transfer_syntax_uid, meta.data_set_offset)
     try:
         scanned = _scan(reader, meta)
-        attributes = _attributes(scanned)
+        attributes, main_tags = _attributes(scanned)
         identity, sop_class_uid = _identity(attributes)
         pixel_data = _pixel_data(reader, scanned, attributes)
     except Corrupt as error:
@@ -81,6 +83,7 @@ def read_header(file: BinaryIO) -> Header:
         meta.data_set_offset,
         attributes,
         pixel_data,
+        main_tags,
     )
 
 
@@ -111,11 +114,15 @@ def _scan(reader: Reader, meta: FileMeta) -> Scanned:
     )
 
 
-def _attributes(scanned: Scanned) -> Attributes:
-    """Return the index's attributes in the DICOM JSON model, in the order of their tags."""
+def _attributes(scanned: Scanned) -> tuple[Attributes, dict[str, str]]:
+    """Return the index's attributes, and the text of those among Orthanc's main tags.
+
+    The attributes are in the DICOM JSON model, in the order of their tags.
+    """
     character_set = scanned.values.pop(SPECIFIC_CHARACTER_SET, None)
     codecs = codecs_for(character_set.raw) if character_set else DEFAULT_CODECS
     attributes: Attributes = {}
+    main_tags: dict[str, str] = {}
     for tag, value in scanned.values.items():
         key, dictionary_vr = _DICTIONARY[tag]
         vr = value.vr
@@ -128,7 +135,11 @@ def _attributes(scanned: Scanned) -> Attributes:
             raw = value.raw
             decode = _shared_element if len(raw) <= _SHARED_BYTES else element
             attributes[key] = decode(vr, raw, codecs)
-    return attributes
+            if tag in MAIN_TAGS and len(raw) <= LONGEST_BYTES:
+                written = _shared_text(vr, raw, codecs)
+                if written is not None:
+                    main_tags[MAIN_TAGS[tag]] = written
+    return attributes, main_tags
 
 
 def _usable_vr(stated: str, dictionary: str) -> str:

@@ -20,6 +20,7 @@ from bson.errors import BSONError
 
 from hilum.core.instance import Attributes, Blob, Header, Identity, Instance, PixelData
 from hilum.core.levels import STORED_KEYWORDS, Level, json_tag
+from hilum.core.main_tags import MAIN_DICOM_TAGS
 from hilum.core.matching import search_values
 from hilum.core.text import fold
 from hilum.index.stored import StoredInstance
@@ -107,6 +108,7 @@ def instance_document(instance: Instance) -> dict[str, Any]:
         "received_at": instance.origin.received_at,
         "source": instance.origin.source,
         "attributes": attributes,
+        "main": _main_tags(Level.IMAGE, header),
         "search": _search_fields(_IMAGE_KEYWORDS, attributes),
     }
 
@@ -124,7 +126,13 @@ def representable(instance: Instance) -> Instance:
     attributes = {
         tag: element for tag, element in instance.header.attributes.items() if _can_be_kept(element)
     }
-    return replace(instance, header=replace(instance.header, attributes=attributes))
+    main_tags = {
+        keyword: text
+        for keyword, text in instance.header.main_tags.items()
+        if _can_be_kept({"": text})
+    }
+    header = replace(instance.header, attributes=attributes, main_tags=main_tags)
+    return replace(instance, header=header)
 
 
 def _can_be_kept(element: dict[str, Any]) -> bool:
@@ -165,6 +173,7 @@ def entity_update(level: Level, instances: Iterable[Instance]) -> dict[str, Any]
     """
     keywords = _keywords(level)
     attributes: Attributes = {}
+    main: dict[str, str] = {}
     received: list[datetime] = []
     identity: Identity | None = None
     source = ""
@@ -177,6 +186,8 @@ def entity_update(level: Level, instances: Iterable[Instance]) -> dict[str, Any]
             for tag, element in instance.header.attributes.items()
             if tag in keywords and len(element) > 1
         )
+        for keyword, text in _main_tags(level, instance.header).items():
+            main[keyword] = text or main.get(keyword, "")
     assert identity is not None
     fields = {
         **_entity_identity(level, identity),
@@ -186,6 +197,7 @@ def entity_update(level: Level, instances: Iterable[Instance]) -> dict[str, Any]
         "revision": secrets.randbits(_REVISION_BITS),
     }
     fields.update((f"attributes.{tag}", element) for tag, element in attributes.items())
+    fields.update((f"main.{keyword}", text) for keyword, text in main.items() if text)
     searched = _search_fields(keywords, attributes)
     fields.update((f"search.{keyword}", found) for keyword, found in searched.items())
     if level is Level.STUDY:
@@ -194,7 +206,12 @@ def entity_update(level: Level, instances: Iterable[Instance]) -> dict[str, Any]
     update = {
         "$set": fields,
         "$min": {"received_at": min(received)},
-        "$max": {"updated_at": max(received)},
+        # An empty string is less than any other: it is kept where nothing is known, and known
+        # to be there.
+        "$max": {
+            "updated_at": max(received),
+            **{f"main.{keyword}": "" for keyword, text in main.items() if not text},
+        },
     }
     if level is Level.SERIES and "SeriesNumber" not in fields:
         # So that a series without a number has a place too; a number that comes moves it.
@@ -202,6 +219,15 @@ def entity_update(level: Level, instances: Iterable[Instance]) -> dict[str, Any]
     elif level is Level.SERIES:
         fields["order"] = order_key(fields["SeriesNumber"], identity.series_instance_uid)
     return update
+
+
+def _main_tags(level: Level, header: Header) -> dict[str, str]:
+    """Return the main tags that the document of a level keeps; a study has its patient's too."""
+    keywords = MAIN_DICOM_TAGS[level]
+    if level is Level.STUDY:
+        keywords = (*MAIN_DICOM_TAGS[Level.PATIENT], *keywords)
+    found = header.main_tags
+    return {keyword: found[keyword] for keyword in keywords if keyword in found}
 
 
 def _entity_identity(level: Level, identity: Identity) -> dict[str, Any]:
