@@ -26,6 +26,7 @@ from hilum.http.outgoing.client import make_client
 from hilum.http.queue_metrics import QueueFigures
 from hilum.http.server import HttpServer
 from hilum.imaging.workers import DecodeWorkers
+from hilum.index.attached import Attached
 from hilum.index.bookmark import Bookmark
 from hilum.index.catalogue import Catalogue
 from hilum.index.changes import Changes
@@ -109,6 +110,7 @@ class Core:
     bulk_data: BulkData
     contents: Contents
     resources: Resources
+    attached: Attached
     deletion: Deletion
     reindexing: Reindexing
     synchronisation: Synchronisation
@@ -227,6 +229,7 @@ async def open_core(settings: Settings, changes: Changes | None = None) -> Async
             bulk_data=BulkData(store),
             contents=Contents(store),
             resources=Resources(database),
+            attached=Attached(database),
             deletion=deletion,
             reindexing=reindexing,
             synchronisation=synchronisation,
@@ -403,6 +406,7 @@ def _http_services(
         bulk_data=core.bulk_data,
         contents=core.contents,
         resources=core.resources,
+        attached=core.attached,
         queue=queue,
         outbox=core.outbox,
         upload_log=upload_log,

@@ -118,6 +118,7 @@ STORED_KEYWORDS: Final[dict[Level, tuple[str, ...]]] = {
         "NumberOfSlices",
         "NumberOfTimeSlices",
         "AcquisitionDeviceProcessingDescription",
+        "SeriesType",
     ),
     Level.IMAGE: (
         "SOPInstanceUID",

@@ -53,6 +53,7 @@ MAIN_DICOM_TAGS: Final[dict[Level, tuple[str, ...]]] = {
         "AcquisitionDeviceProcessingDescription",
         "OperatorsName",
         "PerformedProcedureStepDescription",
+        "SeriesType",
     ),
     Level.IMAGE: (
         "InstanceCreationDate",

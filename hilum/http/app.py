@@ -39,6 +39,7 @@ from hilum.http.trash import TrashRoutes
 from hilum.http.upload import Uploads
 from hilum.http.upload_log import UploadHistory
 from hilum.http.wado_uri import WadoUri
+from hilum.index.attached import Attached
 from hilum.index.outbox import Outbox
 from hilum.index.resources import Resources
 from hilum.index.upload_log import UploadLog
@@ -73,6 +74,7 @@ class Services:
     contents: Contents
     protection: Protection
     resources: Resources
+    attached: Attached
     queue: QueueView
     outbox: Outbox
     upload_log: UploadLog
@@ -142,7 +144,7 @@ def make_app(services: Services) -> web.Application:
             *BulkDataResources(services.bulk_data, services.retrieve).routes(),
             *rendered.routes(),
             *WadoUri(services.retrieve, services.search, rendered).routes(),
-            *orthanc_routes(services),
+            *orthanc_routes(services, intake),
             *Pacs(services.search, services.synchronisation, ohif, services.about).routes(),
             *UploadHistory(services.upload_log).routes(),
             *events.routes(),

@@ -31,7 +31,7 @@ class FormReception(Reception):
         if begins.file_name is None and begins.name != _FILE_FIELD:
             return _Field(begins.name, self.fields)
         name = _shown(begins.file_name or begins.name)
-        return _FormFile(name, self._ingest, self.arrivals, self._limits)
+        return UploadedFile(name, self._ingest, self.arrivals, self._limits)
 
 
 class _Field:
@@ -58,8 +58,10 @@ class _Field:
         self._value.clear()
 
 
-class _FormFile(FilePart):
+class UploadedFile(FilePart):
     """An uploaded file: an instance, or an archive of them; its content tells which.
+
+    `is_archive` says which it was, once it has ended.
 
     Both are written to the spool. An archive is never committed there, so that nothing
     of it is left behind, not even by a crash.
@@ -70,9 +72,11 @@ class _FormFile(FilePart):
     ) -> None:
         super().__init__(name, ingest, arrivals)
         self._limits = limits
+        self.is_archive = False
 
     def _accept(self, writer: SpoolWriter) -> None:
-        if is_archive(writer.head(_HEAD_BYTES)):
+        self.is_archive = is_archive(writer.head(_HEAD_BYTES))
+        if self.is_archive:
             self._unpack(writer)
         else:
             super()._accept(writer)

@@ -16,10 +16,15 @@ _UNROUTED: Final = "(none)"
 @web.middleware
 async def note_route(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Note which route a request matched; the outermost middleware."""
-    resource = request.match_info.route.resource
+    note(request, request.match_info)
+    return await handler(request)
+
+
+def note(request: web.Request, match_info: web.UrlMappingMatchInfo) -> None:
+    """Note that a request is answered by the route of `match_info`."""
+    resource = match_info.route.resource
     if resource is not None:
         request[_NAME] = resource.canonical
-    return await handler(request)
 
 
 def route_name(request: web.BaseRequest) -> str:

@@ -43,7 +43,8 @@ _FIELDS: Final[Document] = {
     "stable": 1,
     "source": 1,
     "main": 1,
-    "attributes": 1,
+    # Only where the text was not kept.
+    "attributes": {"$cond": [{"$eq": [{"$type": "$main"}, "object"]}, "$$REMOVE", "$attributes"]},
     "size": 1,
     "NumberOfStudyRelatedSeries": 1,
     "NumberOfStudyRelatedInstances": 1,
@@ -209,6 +210,22 @@ class Resources:
         return {
             child: owner for key, owner in owners.items() for child in by_container.get(key, ())
         }
+
+    async def main_tags_below(self, series: Sequence[str]) -> dict[str, list[dict[str, str]]]:
+        """Return the main tags of all instances of these series, by series.
+
+        Raises
+        ------
+        IndexUnavailable
+            MongoDB does not answer.
+        """
+        fields = {"series": 1, "main": 1, "attributes": _FIELDS["attributes"]}
+        found: dict[str, list[dict[str, str]]] = {}
+        with translated():
+            cursor = self._database.instances.find({"series": {"$in": list(series)}}, fields)
+            for each in await cursor.to_list(None):
+                found.setdefault(each["series"], []).append(_main(Level.IMAGE, each))
+        return found
 
     async def instances(self, level: Level, public_id: str) -> list[StoredInstance]:
         """Return the instances of a resource in reading order: by study, series, instance.

@@ -13,6 +13,7 @@ from hilum.core.listening import listen
 from hilum.http.app import Services, make_app
 from hilum.http.server import HttpServer
 from hilum.imaging.workers import DecodeWorkers
+from hilum.index.attached import Attached
 from hilum.index.bookmark import Bookmark
 from hilum.index.catalogue import Catalogue
 from hilum.index.database import Database
@@ -145,6 +146,7 @@ async def http_node(
         upload_log=upload_log,
         broadcast=Broadcast(EventFeed(outbox), QueueFeed(queue), UploadFeed(upload_log)),
         synchronisation=synchronisation,
+        attached=Attached(database),
         deletion=deletion if allow_delete else None,
         trashcan=Trashcan(trash, promotion),
         protection=Protection(Protections(database)),

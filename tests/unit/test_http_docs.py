@@ -32,6 +32,7 @@ def routes() -> Iterator[tuple[str, str]]:
         bulk_data=sentinel.bulk_data,
         contents=sentinel.contents,
         resources=sentinel.resources,
+        attached=sentinel.attached,
         queue=sentinel.queue,
         outbox=sentinel.outbox,
         upload_log=sentinel.upload_log,

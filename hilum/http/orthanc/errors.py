@@ -23,7 +23,7 @@ from hilum.core.errors import (
     Unsupported,
 )
 from hilum.http.errors import status_of
-from hilum.http.routes import route_name
+from hilum.http.routes import note, route_name
 
 log = structlog.get_logger(__name__)
 
@@ -44,6 +44,7 @@ _WORDS: Final = {
     -1: "Internal error",
     2: "Not implemented yet",
     3: "Parameter out of range",
+    5: "Bad type for a parameter",
     7: "Accessing an inexistent item",
     8: "Bad request",
     9: "Error in the network protocol",
@@ -155,7 +156,7 @@ async def speak_orthanc(request: web.Request, handler: Handler) -> web.StreamRes
     if not speaks_orthanc(request.path):
         return await handler(request)
     try:
-        return await handler(request)
+        return await _handle(request, handler)
     except Refusal as error:
         return error_answer(request, error.status, error.number, str(error))
     except HilumError as error:
@@ -177,6 +178,19 @@ async def speak_orthanc(request: web.Request, handler: Handler) -> web.StreamRes
     except Exception:
         log.exception("http_fault", route=route_name(request))
         return error_answer(request, 500, -1)
+
+
+async def _handle(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Have a request answered; a slash at the end of its path means nothing, as to Orthanc."""
+    path = request.path.rstrip("/")
+    if request.match_info.http_exception is None or not path or path == request.path:
+        return await handler(request)
+    plain = request.clone(rel_url=request.rel_url.with_path(path).with_query(request.query))
+    found = await request.app.router.resolve(plain)
+    found.add_app(request.app)
+    plain._match_info = found
+    note(request, found)
+    return await found.handler(plain)
 
 
 def _reason(status: int) -> str:

@@ -21,6 +21,8 @@ NAMES: Final = {
     Level.IMAGE: "Instance",
 }
 LEVELS: Final = {plural: level for level, plural in PLURALS.items()}
+#: Pattern of the path to all resources of a level.
+LISTS: Final = f"/{{level:{'|'.join(LEVELS)}}}"
 
 
 def path_of(*levels: Level, below: str = "") -> str:
