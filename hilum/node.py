@@ -192,6 +192,7 @@ async def open_core(settings: Settings, changes: Changes | None = None) -> Async
             Writer(database),
             settings.storage.conflict_policy,
             on_written=foresight.note if foresight else None,
+            outbox=outbox,
         )
         await stack.enter_async_context(background(asyncio.create_task(promotion.run())))
         crossing = Crossing(asyncio.get_running_loop())

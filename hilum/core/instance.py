@@ -109,6 +109,10 @@ class Origin:
     source: str
     """A calling AE title, ``http``, or ``import``."""
     received_at: datetime
+    remote_address: str = ""
+    """IP address of the peer; empty where it is not known."""
+    called_ae_title: str = ""
+    """What the peer called this node; empty where it did not."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,8 +22,8 @@ from hilum.http.reception import origin
 from hilum.imaging.careful_scan import PYDICOM_ERRORS
 from hilum.imaging.charset import quietly
 from hilum.index.stored import StoredInstance
+from hilum.services.decision import Outcome
 from hilum.services.ingest import Ingest, Receipt
-from hilum.services.promotion import Outcome
 from hilum.services.retrieve import Retrieve
 
 _PIECE_BYTES: Final = 1 << 20

@@ -10,7 +10,7 @@ import re
 import secrets
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache, lru_cache
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ import bson
 from bson.binary import Binary
 from bson.errors import BSONError
 
-from hilum.core.instance import Attributes, Blob, Header, Identity, Instance, PixelData
+from hilum.core.instance import Attributes, Blob, Header, Identity, Instance, Origin, PixelData
 from hilum.core.levels import STORED_KEYWORDS, Level, json_tag
 from hilum.core.main_tags import MAIN_DICOM_TAGS
 from hilum.core.matching import search_values
@@ -105,12 +105,34 @@ def instance_document(instance: Instance) -> dict[str, Any]:
         "blob": blob_document(instance.blob),
         "data_set_offset": header.data_set_offset,
         "pixels": _pixels_document(header.pixel_data),
-        "received_at": instance.origin.received_at,
-        "source": instance.origin.source,
+        **_origin_fields(instance.origin),
         "attributes": attributes,
         "main": _main_tags(Level.IMAGE, header),
         "search": _search_fields(_IMAGE_KEYWORDS, attributes),
     }
+
+
+def _origin_fields(origin: Origin) -> dict[str, Any]:
+    fields: dict[str, Any] = {"received_at": origin.received_at, "source": origin.source}
+    if origin.remote_address:
+        fields["remote_address"] = origin.remote_address
+    if origin.called_ae_title:
+        fields["called_ae_title"] = origin.called_ae_title
+    return fields
+
+
+def origin_of(document: dict[str, Any]) -> Origin:
+    """Return where the current version of an instance came from."""
+    return Origin(
+        document["source"],
+        document["received_at"],
+        document.get("remote_address", ""),
+        document.get("called_ae_title", ""),
+    )
+
+
+#: What `origin_of` needs of a document.
+ORIGIN_FIELDS: Final = {"received_at": 1, "source": 1, "remote_address": 1, "called_ae_title": 1}
 
 
 def frame_count(header: Header) -> int:
@@ -156,7 +178,9 @@ def version_document(instance: Instance) -> dict[str, Any]:
     }
 
 
-def entity_update(level: Level, instances: Iterable[Instance]) -> dict[str, Any]:
+def entity_update(
+    level: Level, instances: Iterable[Instance], arrived: Instance | None
+) -> dict[str, Any]:
     """Return the update that adds to a study or a series what its instances say.
 
     Parameters
@@ -165,6 +189,9 @@ def entity_update(level: Level, instances: Iterable[Instance]) -> dict[str, Any]
         STUDY or SERIES.
     instances
         Of that one entity, oldest first.
+    arrived
+        The first of them that has just come, if any has; then the entity is not stable
+        (`hilum.index.stability`).
 
     Notes
     -----
@@ -203,6 +230,7 @@ def entity_update(level: Level, instances: Iterable[Instance]) -> dict[str, Any]
     if level is Level.STUDY:
         texts = {keyword: fields.get(keyword) for keyword in TEXT_KEYWORDS}
         fields.update((f"text.{key}", fold(str(text))) for key, text in texts.items() if text)
+    inserted: dict[str, Any] = {}
     update = {
         "$set": fields,
         "$min": {"received_at": min(received)},
@@ -212,12 +240,22 @@ def entity_update(level: Level, instances: Iterable[Instance]) -> dict[str, Any]
             "updated_at": max(received),
             **{f"main.{keyword}": "" for keyword, text in main.items() if not text},
         },
+        "$setOnInsert": inserted,
     }
+    if arrived is not None:
+        fields["stable"] = False
+        update["$currentDate"] = {"changed_at": True}
+        # Whoever writes this one again after a crash finds that the entity began with it.
+        inserted["begun_by"] = arrival(arrived)
+    else:
+        inserted.update(stable=True, stable_at=max(received), changed_at=max(received))
     if level is Level.SERIES and "SeriesNumber" not in fields:
         # So that a series without a number has a place too; a number that comes moves it.
-        update["$setOnInsert"] = {"order": order_key(None, identity.series_instance_uid)}
+        inserted["order"] = order_key(None, identity.series_instance_uid)
     elif level is Level.SERIES:
         fields["order"] = order_key(fields["SeriesNumber"], identity.series_instance_uid)
+    if not inserted:
+        del update["$setOnInsert"]
     return update
 
 
@@ -228,6 +266,12 @@ def _main_tags(level: Level, header: Header) -> dict[str, str]:
         keywords = (*MAIN_DICOM_TAGS[Level.PATIENT], *keywords)
     found = header.main_tags
     return {keyword: found[keyword] for keyword in keywords if keyword in found}
+
+
+def arrival(instance: Instance) -> str:
+    """Return what names one arrival of an instance: another one of the same has another name."""
+    received_at = instance.origin.received_at.astimezone(UTC).isoformat(timespec="milliseconds")
+    return f"{instance.header.identity.instance} {received_at}"
 
 
 def _entity_identity(level: Level, identity: Identity) -> dict[str, Any]:

@@ -6,9 +6,10 @@ from datetime import datetime
 
 from hilum.core.instance import Blob, Origin
 from hilum.index.database import Database, Document
+from hilum.index.documents import ORIGIN_FIELDS, origin_of
 from hilum.index.faults import translated
 
-_FIELDS = {"SOPInstanceUID": 1, "blob": 1, "versions": 1, "received_at": 1, "source": 1}
+_FIELDS = {"SOPInstanceUID": 1, "blob": 1, "versions": 1, **ORIGIN_FIELDS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,6 @@ def _reference(document: Document) -> Reference:
         instance=document["_id"],
         sop_instance_uid=document["SOPInstanceUID"],
         current=Blob(blob["digest"], blob["size"]),
-        origin=Origin(document["source"], document["received_at"]),
+        origin=origin_of(document),
         others={each["digest"]: each["received_at"] for each in document["versions"]},
     )

@@ -51,7 +51,11 @@ class Addition(NamedTuple):
 
 
 def addition(
-    level: Level, key: str, left: Document, instances: Sequence[Instance]
+    level: Level,
+    key: str,
+    left: Document,
+    instances: Sequence[Instance],
+    arrived: Instance | None,
 ) -> Addition | None:
     """Return what adds new `instances` to an entity; None if they say more.
 
@@ -59,10 +63,13 @@ def addition(
     ----------
     left
         From a `Tally`: the update applies only where the entity is still like that.
+    arrived
+        See `hilum.index.documents.entity_update`.
     """
-    update = entity_update(level, instances)
+    update = entity_update(level, instances, arrived)
     said = update["$set"]
     revision = said.pop("revision")
+    changed = {"stable": said.pop("stable")} if arrived else {}
     if not said.items() <= left.items():
         return None
     if level is Level.SERIES and not {each.header.sop_class_uid for each in instances} <= set(
@@ -78,9 +85,10 @@ def addition(
         UpdateOne(
             {"_id": key, "revision": left["revision"]},
             {
-                "$set": {"revision": revision},
+                "$set": {"revision": revision, **changed},
                 "$min": update["$min"],
                 "$max": update["$max"],
+                **({"$currentDate": update["$currentDate"]} if arrived else {}),
                 "$inc": counts,
             },
         ),

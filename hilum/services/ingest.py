@@ -19,7 +19,8 @@ from hilum.core.errors import Conflict, HilumError, IdentityMismatch, Invalid, N
 from hilum.core.instance import Blob, Header, Origin
 from hilum.imaging.header import is_encoded_as_stated, read_header
 from hilum.services.crossing import Crossing
-from hilum.services.promotion import Outcome, Pending, Promotion
+from hilum.services.decision import Outcome, Pending
+from hilum.services.promotion import Promotion
 from hilum.storage.quarantine import Quarantine
 from hilum.storage.spool import Spool, SpoolEntry, SpoolWriter
 

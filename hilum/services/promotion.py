@@ -17,24 +17,22 @@ from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from enum import Enum
-from typing import Literal
+from dataclasses import replace
 
 import structlog
 
 from hilum.core.errors import Conflict, HilumError, Invalid, NotFound, Temporary
-from hilum.core.instance import Blob, Header, Instance
+from hilum.core.instance import Header, Instance
 from hilum.imaging.header import read_header
-from hilum.index.writer import Write, Writer
-from hilum.services.sameness import same_data_set
+from hilum.index.outbox import Outbox
+from hilum.index.writer import Writer
+from hilum.services.arrivals import drafts, refusal
+from hilum.services.decision import ConflictPolicy, Deciding, Decision, Outcome, Pending
 from hilum.storage.quarantine import Quarantine
 from hilum.storage.spool import SpoolEntry
 from hilum.storage.store import Store
 
 log = structlog.get_logger(__name__)
-
-ConflictPolicy = Literal["replace", "keep", "reject"]
 
 #: More instances a batch do not make a round trip cheaper, and delay the first of them.
 _BATCH_SIZE = 500
@@ -50,37 +48,6 @@ _PATIENCE_SECONDS = 0.25
 _RETRY_LONGEST_SECONDS = 5.0
 
 
-class Outcome(Enum):
-    """What became of an accepted instance."""
-
-    STORED = "stored"
-    ALREADY_STORED = "already-stored"
-    REPLACED = "replaced"
-    KEPT_CURRENT = "kept-current"
-
-
-@dataclass(frozen=True, slots=True)
-class Pending:
-    """A durable instance on its way into the index."""
-
-    entry: SpoolEntry
-    header: Header | None
-    """None: to be read again from the entry's file."""
-    outcome: "Future[Outcome]"
-    restored: bool = False
-    """It was deleted, and comes back: whatever is current by now stays so."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Decision:
-    """What one pending instance comes to, given what is current in the index."""
-
-    pending: Pending
-    outcome: Outcome
-    write: Write | None
-    """None: the stored file holds the same data set already."""
-
-
 class Promotion:
     """The consumer of the spool. Lives on the loop; `run` is its task.
 
@@ -90,6 +57,8 @@ class Promotion:
     ----------
     on_written
         Is told the UIDs of the studies that a batch was written to.
+    outbox
+        Where what happened is told.
     """
 
     def __init__(
@@ -99,12 +68,14 @@ class Promotion:
         writer: Writer,
         policy: ConflictPolicy = "replace",
         on_written: Callable[[Collection[str]], None] | None = None,
+        outbox: Outbox | None = None,
     ) -> None:
         self._store = store
         self._quarantine = quarantine
         self._writer = writer
-        self._policy = policy
+        self._deciding = Deciding(store, policy)
         self._on_written = on_written
+        self._outbox = outbox
         self._lock = threading.Lock()  # around the queue and the counters
         self._waiting: deque[Pending] = deque()
         self._batch: list[Pending] = []
@@ -120,7 +91,7 @@ class Promotion:
     @property
     def rejects_conflicts(self) -> bool:
         """Whether a new version of a stored instance is refused before it is acknowledged."""
-        return self._policy == "reject"
+        return self._deciding.policy == "reject"
 
     @property
     def backlog(self) -> int:
@@ -182,10 +153,13 @@ class Promotion:
             MongoDB does not answer, so nobody knows.
         """
         identity = header.identity
-        blob = (await self._writer.current([identity.instance])).get(identity.instance)
-        if blob is None or blob.digest == entry.blob.digest:
+        known = (await self._writer.current([identity.instance])).get(identity.instance)
+        if known is None or known.current.digest == entry.blob.digest:
             return
-        if not await asyncio.to_thread(self._may_replace, blob, entry):
+        if not await asyncio.to_thread(self._deciding.may_replace, known.current, entry):
+            instance = Instance(header, entry.blob, entry.origin)
+            if self._outbox is not None:
+                await self._outbox.add([refusal(instance, known.current)])
             raise Conflict(
                 f"another version of {identity.sop_instance_uid} is stored "
                 "and the policy is to reject new ones"
@@ -276,17 +250,23 @@ class Promotion:
                 first[public_id] = (pending, instance)
         current = await self._writer.current(list(first))
         if current:
-            decisions = await asyncio.to_thread(self._decide, list(first.values()), current)
+            decisions = await asyncio.to_thread(
+                self._deciding.decide, list(first.values()), current
+            )
         else:
-            decisions = self._decide(list(first.values()), current)
+            decisions = self._deciding.decide(list(first.values()), current)
         writes = [decision.write for decision in decisions if decision.write is not None]
         await asyncio.to_thread(
             self._store.put, [d.pending.entry for d in decisions if d.write is not None]
         )
-        lost = {id(write) for write in await self._writer.write(writes)}
+        became = await self._writer.write(writes)
+        lost = {id(write) for write in became.lost}
         if self._on_written is not None:
             self._on_written({w.instance.header.identity.study_instance_uid for w in writes})
         written = [decision for decision in decisions if id(decision.write) not in lost]
+        if self._outbox is not None:
+            # When it can be found, and while a crash would bring it here again.
+            await self._outbox.add(drafts(written, became.begun))
         done = await asyncio.to_thread(self._release, written)
         for decision in done:
             decision.pending.outcome.set_result(decision.outcome)
@@ -309,49 +289,7 @@ class Promotion:
             instances.append((pending, Instance(header, entry.blob, entry.origin)))
         return instances
 
-    def _decide(
-        self, instances: Sequence[tuple[Pending, Instance]], current: dict[str, Blob]
-    ) -> list[_Decision]:
-        decisions = []
-        for pending, instance in instances:
-            blob = current.get(instance.header.identity.instance)
-            if blob is None:
-                outcome, write = Outcome.STORED, Write(instance)
-            elif blob.digest == instance.blob.digest:
-                # Written again on purpose: a crash may have come between the document
-                # and the counts above it.
-                outcome, write = Outcome.ALREADY_STORED, Write(instance)
-            elif self._holds_same(blob, pending.entry):
-                decisions.append(_Decision(pending, Outcome.ALREADY_STORED, None))
-                continue
-            else:
-                # A version without bytes is not kept: it is lost, or just being deleted.
-                keeping = pending.restored or self._policy != "replace"
-                keep = keeping and self._store.contains(blob.digest)
-                outcome = Outcome.KEPT_CURRENT if keep else Outcome.REPLACED
-                write = Write(instance, supersedes=blob, keep_current=keep)
-                log.warning(
-                    "conflict",
-                    sop_instance_uid=instance.header.identity.sop_instance_uid,
-                    outcome=outcome.value,
-                    current=blob.digest,
-                    received=instance.blob.digest,
-                    source=instance.origin.source,
-                )
-            decisions.append(_Decision(pending, outcome, write))
-        return decisions
-
-    def _holds_same(self, blob: Blob, entry: SpoolEntry) -> bool:
-        try:
-            with self._store.open(blob.digest) as stored, entry.path.open("rb") as received:
-                return same_data_set(stored, received)
-        except NotFound:
-            return False
-
-    def _may_replace(self, blob: Blob, entry: SpoolEntry) -> bool:
-        return not self._store.contains(blob.digest) or self._holds_same(blob, entry)
-
-    def _is_stored(self, decision: _Decision) -> bool:
+    def _is_stored(self, decision: Decision) -> bool:
         """Whether what was written of an instance has its bytes in the store, too.
 
         A deletion may have taken them away after they were stored and before the document was
@@ -360,7 +298,7 @@ class Promotion:
         """
         return decision.write is None or self._store.contains(decision.pending.entry.blob.digest)
 
-    def _release(self, decisions: Sequence[_Decision]) -> list[_Decision]:
+    def _release(self, decisions: Sequence[Decision]) -> list[Decision]:
         """Let go of the spool entries of those that are stored, and return these."""
         stored = [decision for decision in decisions if self._is_stored(decision)]
         for decision in stored:

@@ -29,7 +29,7 @@ from hilum.index.bookmark import Bookmark
 from hilum.index.references import Reference, References
 from hilum.index.remover import Remover
 from hilum.index.writer import Write, Writer
-from hilum.services.promotion import ConflictPolicy
+from hilum.services.decision import ConflictPolicy
 from hilum.services.sameness import same_data_set
 from hilum.storage.store import Store
 
@@ -185,9 +185,9 @@ class Reindexing:
         if known:
             decisions = await asyncio.to_thread(self._decide, first, known)
         else:
-            decisions = {key: Write(instance) for key, instance in first.items()}
+            decisions = {key: Write(instance, arrived=False) for key, instance in first.items()}
         writes = [write for write in decisions.values() if write is not None]
-        lost = {id(write) for write in await self._writer.write(writes)}
+        lost = {id(write) for write in (await self._writer.write(writes)).lost}
         await self._take_back([write for write in writes if id(write) not in lost])
         for key, write in decisions.items():
             if write is not None and id(write) in lost:
@@ -202,7 +202,9 @@ class Reindexing:
         self, instances: dict[str, Instance], known: dict[str, Reference]
     ) -> dict[str, Write | None]:
         return {
-            key: self._write(instance, known[key]) if key in known else Write(instance)
+            key: self._write(instance, known[key])
+            if key in known
+            else Write(instance, arrived=False)
             for key, instance in instances.items()
         }
 
@@ -211,12 +213,12 @@ class Reindexing:
         digest = instance.blob.digest
         if digest == known.current.digest:
             # When it came the index knows better than a file whose mark was lost in a copy.
-            return Write(Instance(instance.header, instance.blob, known.origin))
+            return Write(Instance(instance.header, instance.blob, known.origin), arrived=False)
         if not self._store.contains(known.current.digest):
             present = [each for each in known.others if self._store.contains(each)]
             if digest in present and digest != max(present, key=lambda each: known.others[each]):
                 return None
-            return Write(instance, supersedes=known.current)
+            return Write(instance, supersedes=known.current, arrived=False)
         if digest in known.others:
             return None
         keep = (
@@ -226,7 +228,7 @@ class Reindexing:
         )
         # One that is kept for no reason but that it is there is named all the same: so that
         # whoever deletes the instance deletes all of its files.
-        return Write(instance, supersedes=known.current, keep_current=keep)
+        return Write(instance, supersedes=known.current, keep_current=keep, arrived=False)
 
     def _holds_same(self, current: str, other: str) -> bool:
         with self._store.open(current) as one, self._store.open(other) as two:

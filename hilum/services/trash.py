@@ -21,8 +21,9 @@ import structlog
 from hilum.core.errors import Conflict, Corrupt, HilumError, NotFound, Temporary
 from hilum.index.remover import Removal
 from hilum.index.trash import State, TrashEntry
+from hilum.services.decision import Outcome
 from hilum.services.deletion import Trash
-from hilum.services.promotion import Outcome, Promotion
+from hilum.services.promotion import Promotion
 from hilum.storage.spool import SpoolEntry
 
 log = structlog.get_logger(__name__)

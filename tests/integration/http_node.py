@@ -31,11 +31,12 @@ from hilum.services.broadcast import Broadcast, EventFeed, QueueFeed, UploadFeed
 from hilum.services.bulk_data import BulkData
 from hilum.services.contents import Contents
 from hilum.services.crossing import Crossing
+from hilum.services.decision import ConflictPolicy
 from hilum.services.deletion import Deletion, Trash
 from hilum.services.ingest import Ingest
 from hilum.services.metadata import Metadata
 from hilum.services.pictures import Pictures
-from hilum.services.promotion import ConflictPolicy, Promotion
+from hilum.services.promotion import Promotion
 from hilum.services.protection import Protection
 from hilum.services.queue_view import QueueView
 from hilum.services.reindexing import Reindexing

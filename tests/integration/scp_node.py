@@ -23,8 +23,9 @@ from hilum.scp.association import TimeLimits
 from hilum.scp.request import Services
 from hilum.scp.server import Server
 from hilum.services.crossing import Crossing
+from hilum.services.decision import ConflictPolicy
 from hilum.services.ingest import Ingest
-from hilum.services.promotion import ConflictPolicy, Promotion
+from hilum.services.promotion import Promotion
 from hilum.services.retrieve import Retrieve
 from hilum.services.search import Search
 from hilum.storage.local import LocalStore

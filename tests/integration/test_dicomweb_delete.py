@@ -16,8 +16,8 @@ from hilum.core.levels import Level
 from hilum.core.query import Query
 from hilum.index.database import Database
 from hilum.index.remover import Remover
+from hilum.services.decision import ConflictPolicy
 from hilum.services.deletion import Deletion
-from hilum.services.promotion import ConflictPolicy
 from hilum.storage.local import LocalStore
 from tests.generated import ct, uid
 from tests.integration.http_node import HttpNode, http_node

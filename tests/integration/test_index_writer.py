@@ -52,23 +52,84 @@ async def test_counts_and_lists_follow_what_is_stored(writer: Writer, catalogue:
     assert statistics.size_bytes == match.size_bytes == 6 * len("1.1")
 
 
-async def test_a_replay_changes_nothing_but_revisions(writer: Writer, database: Database) -> None:
+async def test_a_replay_changes_nothing_but_when_something_changed(
+    writer: Writer, database: Database
+) -> None:
     batch = [Write(instance(f"1.{n}", PatientName="A^B", SeriesNumber=1)) for n in range(5)]
 
     async def everything() -> list[object]:
         return [
             [
-                {key: found for key, found in document.items() if key != "revision"}
+                {k: v for k, v in document.items() if k not in {"revision", "changed_at"}}
                 async for document in database.raw[name].find().sort("_id", 1)
             ]
             for name in ("studies", "series", "instances")
         ]
 
-    assert await writer.write(batch) == []
+    assert (await writer.write(batch)).lost == []
     before = await everything()
-    assert await writer.write(batch) == []
-    assert await writer.write(batch[2:]) == []
+    assert (await writer.write(batch)).lost == []
+    assert (await writer.write(batch[2:])).lost == []
     assert await everything() == before
+
+
+async def test_what_was_there_already_leaves_a_stable_study_stable(
+    writer: Writer, database: Database
+) -> None:
+    await writer.write([Write(instance("1.1"))])
+    for collection in (database.studies, database.series):
+        assert await collection.count_documents({"stable": False}) == 1
+        await collection.update_one({}, {"$set": {"stable": True}})
+    before = await database.series.find_one({}, {"changed_at": 1})
+    await writer.write([Write(instance("1.1"), arrived=False)])
+    assert await database.series.find_one({}, {"changed_at": 1}) == before
+    # Of a reindexed archive nobody is told that it has become complete.
+    await writer.write([Write(instance("1.2"), arrived=False)])
+    await writer.write([Write(instance("2.1", series="2", study="2"), arrived=False)])
+    for collection in (database.studies, database.series):
+        assert await collection.count_documents({"stable": True}) == 2
+    await writer.write([Write(instance("1.3"))])
+    await writer.write([Write(instance("1.4"), arrived=False), Write(instance("1.5"))])
+    for collection in (database.studies, database.series):
+        assert await collection.count_documents({"stable": False}) == 1
+
+
+async def test_what_begins_is_told_and_told_again_to_who_writes_it_again(
+    writer: Writer, database: Database
+) -> None:
+    one = [instance(f"1.{n}", minute=n) for n in range(3)]
+    names = one[0].header.identity
+    all_three = {names.patient, names.study, names.series}
+    assert (await writer.write([Write(each) for each in one[:2]])).begun == all_three
+    # As after a crash, in other batches than before.
+    assert (await writer.write([Write(one[1])])).begun == set()
+    assert (await writer.write([Write(one[0]), Write(one[2])])).begun == all_three
+    assert (await writer.write([Write(one[0], arrived=False)])).begun == set()
+    later = instance("1.0", minute=9)
+    assert (await writer.write([Write(later)])).begun == set()
+    other_series = instance("2.1", series="2", minute=10)
+    assert (await writer.write([Write(other_series)])).begun == {
+        other_series.header.identity.series
+    }
+    other_study = instance("3.1", series="3", study="3", minute=11)
+    identity = other_study.header.identity
+    assert (await writer.write([Write(other_study)])).begun == {identity.series, identity.study}
+
+
+async def test_of_studies_of_a_new_patient_that_begin_at_once_one_is_the_first(
+    mongodb_uri: str, database: Database
+) -> None:
+    rivals = [Database.connect(mongodb_uri, database.raw.name) for _ in range(4)]
+    writes = [Write(instance("1", study=f"{n}", series=f"{n}.1", minute=4 - n)) for n in range(4)]
+    became = await asyncio.gather(
+        *(Writer(rival).write([write]) for rival, write in zip(rivals, writes, strict=True))
+    )
+    patient = writes[0].instance.header.identity.patient
+    assert sum(patient in each.begun for each in became) >= 1
+    again = [await Writer(database).write([write]) for write in writes]
+    assert [patient in each.begun for each in again] == [False, False, False, True]
+    for rival in rivals:
+        rival.close()
 
 
 async def test_a_replay_makes_good_what_a_crash_left_undone(
@@ -102,14 +163,14 @@ async def test_a_superseded_version_is_kept(writer: Writer, database: Database) 
     await writer.write([Write(old)])
     replacement = Write(new, supersedes=old.blob)
     for _ in range(2):  # The second time as a replay.
-        assert await writer.write([replacement]) == []
+        assert (await writer.write([replacement])).lost == []
         document = await database.instances.find_one({})
         assert document is not None
         assert document["blob"] == {"digest": new.blob.digest, "size": 4}
         assert [(v["digest"], v["size"]) for v in document["versions"]] == [(old.blob.digest, 3)]
         assert document["versions"][0]["received_at"] == old.origin.received_at
     # And back again: each version is named once.
-    assert await writer.write([Write(old, supersedes=new.blob)]) == []
+    assert (await writer.write([Write(old, supersedes=new.blob)])).lost == []
     document = await database.instances.find_one({})
     assert document is not None
     assert document["blob"]["digest"] == old.blob.digest
@@ -122,7 +183,7 @@ async def test_a_version_kept_aside_leaves_the_current_one(
     old, new = (instance("1.1", content=text, PatientName=text) for text in ("one", "two"))
     await writer.write([Write(old)])
     for _ in range(2):
-        assert await writer.write([Write(new, supersedes=old.blob, keep_current=True)]) == []
+        assert (await writer.write([Write(new, supersedes=old.blob, keep_current=True)])).lost == []
         document = await database.instances.find_one({})
         assert document is not None
         assert document["blob"]["digest"] == old.blob.digest
@@ -142,7 +203,7 @@ async def test_a_write_against_a_version_no_longer_current_does_not_apply(
     await writer.write([Write(two, supersedes=one.blob)])
     late = Write(three, supersedes=one.blob, keep_current=keep)
     bystander = Write(instance("1.2"))
-    assert await writer.write([late, bystander]) == [late]
+    assert (await writer.write([late, bystander])).lost == [late]
     document = await database.instances.find_one({"SOPInstanceUID": "1.1"})
     assert document is not None
     assert document["blob"]["digest"] == two.blob.digest
@@ -152,11 +213,11 @@ async def test_a_write_against_a_version_no_longer_current_does_not_apply(
 
 async def test_of_two_first_versions_one_applies_and_the_other_is_told(writer: Writer) -> None:
     one, two = (Write(instance("1.1", content=text)) for text in ("one", "two"))
-    lost = await writer.write([one, two])
+    lost = (await writer.write([one, two])).lost
     assert len(lost) == 1
     current = await writer.current([one.instance.header.identity.instance])
     winner = two if lost == [one] else one
-    assert list(current.values()) == [winner.instance.blob]
+    assert [each.current for each in current.values()] == [winner.instance.blob]
 
 
 async def test_values_that_look_like_expressions_are_values(
@@ -183,7 +244,7 @@ async def test_an_attribute_mongodb_cannot_keep_costs_the_attribute_alone(
     broken.header.attributes["00204000"] = {"vr": "LT", "Value": ["x" * 17_000_000]}
     broken.header.attributes["00080080"] = {"vr": "LO", "Value": ["\ud800"]}
     broken.header.attributes["00200013"] = {"vr": "IS", "Value": [2**70]}
-    assert await writer.write([Write(broken), Write(instance("1.2"))]) == []
+    assert (await writer.write([Write(broken), Write(instance("1.2"))])).lost == []
     match = await study_of(catalogue)
     assert value(match, "PatientName") == {"Alphabetic": "A^B"}
     assert value(match, "NumberOfStudyRelatedInstances") == 2
@@ -205,8 +266,9 @@ async def test_rival_writers_lose_no_version(mongodb_uri: str, database: Databas
         mine = instance("1.1", content=content)
         writer = Writer(rival)
         while True:
-            current = (await writer.current([identity])).get(identity)
-            if not await writer.write([Write(mine, supersedes=current)]):
+            known = (await writer.current([identity])).get(identity)
+            current = known.current if known else None
+            if not (await writer.write([Write(mine, supersedes=current)])).lost:
                 return
 
     contents = [f"version {n}" for n in range(16)]
@@ -240,7 +302,7 @@ async def test_rival_writers_of_one_study_agree_on_its_counts(
                 )
                 for n in range(3)
             ]
-            assert await writer.write(batch) == []
+            assert (await writer.write(batch)).lost == []
 
     await asyncio.gather(*(send(number, rival) for number, rival in enumerate(rivals)))
     match = await study_of(catalogue)
@@ -322,7 +384,7 @@ async def test_counts_are_those_of_the_instances_after_whatever_was_sent(
             rest = [w for w in batch() if w.instance.header.identity.sop_instance_uid not in uids]
             batches.append((chance.choice(writers), rest))
         results = await asyncio.gather(*(each.write(writes) for each, writes in batches))
-        assert results == [[]] * len(batches)
+        assert [result.lost for result in results] == [[]] * len(batches)
         for _, writes in batches:
             there |= {w.instance.header.identity.sop_instance_uid: w.instance for w in writes}
         for level, field in ((Level.SERIES, "series"), (Level.STUDY, "study")):
@@ -364,7 +426,7 @@ async def main(number):
     for turn in range(15):
         batch = [instance(f"{{number}}.{{turn}}.{{n}}", series=f"9.{{n % 2}}", Modality="CT")
                  for n in range(4)]
-        assert await writer.write([Write(each) for each in batch]) == []
+        assert (await writer.write([Write(each) for each in batch])).lost == []
 
 asyncio.run(main(sys.argv[1]))
 """

@@ -14,11 +14,13 @@ from hilum.core.errors import Conflict, IdentityMismatch, IndexUnavailable, Inva
 from hilum.core.instance import Blob, Origin
 from hilum.index.catalogue import Catalogue
 from hilum.index.database import Database
+from hilum.index.outbox import Outbox
 from hilum.index.writer import Write, Writer
 from hilum.services import promotion
 from hilum.services.crossing import Crossing
+from hilum.services.decision import ConflictPolicy, Outcome
 from hilum.services.ingest import Expected, Ingest, Receipt
-from hilum.services.promotion import ConflictPolicy, Outcome, Promotion
+from hilum.services.promotion import Promotion
 from hilum.storage.local import LocalStore
 from hilum.storage.quarantine import Quarantine
 from hilum.storage.spool import Spool
@@ -31,26 +33,34 @@ ORIGIN = Origin("CT1", datetime(2026, 1, 2, tzinfo=UTC))
 class Bench:
     """An ingest over real parts, and the things it works on."""
 
-    def __init__(self, folder: Path, writer: Writer, policy: ConflictPolicy = "replace") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        writer: Writer,
+        policy: ConflictPolicy = "replace",
+        outbox: Outbox | None = None,
+    ) -> None:
         self.folder = folder
         self.spool = Spool(folder / "spool")
         self.store = LocalStore(folder / "objects")
         self.quarantine = Quarantine(folder / "quarantine")
-        self.promotion = Promotion(self.store, self.quarantine, writer, policy)
+        self.promotion = Promotion(self.store, self.quarantine, writer, policy, outbox=outbox)
         crossing = Crossing(asyncio.get_running_loop())
         self.ingest = Ingest(self.spool, self.quarantine, self.promotion, crossing)
         self.task = asyncio.create_task(self.promotion.run())
 
-    async def accept(self, content: bytes, expected: Expected | None = None) -> Receipt:
+    async def accept(
+        self, content: bytes, expected: Expected | None = None, origin: Origin = ORIGIN
+    ) -> Receipt:
         def take() -> Receipt:
-            with self.ingest.begin(ORIGIN) as writer:
+            with self.ingest.begin(origin) as writer:
                 writer.write(content)
                 return self.ingest.accept(writer, expected)
 
         return await asyncio.to_thread(take)
 
-    async def outcome(self, content: bytes) -> Outcome:
-        receipt = await self.accept(content)
+    async def outcome(self, content: bytes, origin: Origin = ORIGIN) -> Outcome:
+        receipt = await self.accept(content, origin=origin)
         return await asyncio.wait_for(asyncio.wrap_future(receipt.outcome), 20)
 
     def spooled(self) -> list[Path]:

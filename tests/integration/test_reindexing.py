@@ -16,7 +16,7 @@ from hilum.index.references import References
 from hilum.index.remover import Remover
 from hilum.index.writer import Writer
 from hilum.services import reindexing
-from hilum.services.promotion import ConflictPolicy
+from hilum.services.decision import ConflictPolicy
 from hilum.services.reindexing import Reindexing
 from hilum.services.verification import Missing, Verification
 from tests.contract.spooling import sha256sum
@@ -24,6 +24,8 @@ from tests.generated import ct
 from tests.integration.test_ingest import Bench, part10
 
 START = datetime(2026, 1, 2, tzinfo=UTC)
+
+_OF_ARRIVALS = ("begun_by", "changed_at", "stable", "stable_at")
 
 
 class Archive(Bench):
@@ -59,12 +61,12 @@ class Archive(Bench):
         return await asyncio.to_thread(take)
 
     async def documents(self) -> dict[str, dict[str, Any]]:
-        """All that is in the index, but for the random numbers in it."""
+        """All that is in the index, but for random numbers and what is told of arrivals."""
         found = {}
         for name in ("studies", "series", "instances"):
             async for document in self.database.raw[name].find({}):
-                document.pop("revision", None)
-                document.pop("versions", None)
+                for field in ("revision", "versions", *_OF_ARRIVALS):
+                    document.pop(field, None)
                 found[document["_id"]] = document
         return found
 

@@ -18,8 +18,8 @@ from hilum.index.numbering import Numbering
 from hilum.index.outbox import Outbox
 from hilum.index.remover import Removal, Remover
 from hilum.index.trash import State, TrashNotes
+from hilum.services.decision import ConflictPolicy
 from hilum.services.deletion import Deletion, Trash
-from hilum.services.promotion import ConflictPolicy
 from hilum.services.trash import Trashcan
 from hilum.storage.local import LocalStore
 from hilum.storage.trash import TrashFolder
@@ -65,11 +65,14 @@ def kept(node: HttpNode) -> set[str]:
     return {path.name for path in node.in_trash}
 
 
+_LASTING = {"revision": 0, "changed_at": 0, "begun_by": 0}
+
+
 async def snapshot(database: Database) -> list[Any]:
-    """Return all documents, but for the random numbers in them."""
+    """Return all documents, but for random numbers and when they changed last."""
     found = []
     for collection in (database.studies, database.series, database.instances):
-        documents = await collection.find({}, {"revision": 0}).sort("_id", 1).to_list(None)
+        documents = await collection.find({}, _LASTING).sort("_id", 1).to_list(None)
         found.append(documents)
     return found
 
