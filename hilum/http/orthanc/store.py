@@ -18,8 +18,8 @@ from hilum.http.multipart import MultipartParser, PartBegins, boundary_of
 from hilum.http.orthanc.errors import BAD_FILE_FORMAT, Refusal
 from hilum.http.orthanc.styled import json_answer
 from hilum.http.reception import Arrival, Part, Reception
+from hilum.services.decision import Outcome
 from hilum.services.ingest import Ingest, Receipt
-from hilum.services.promotion import Outcome
 
 _FORM: Final = "multipart/form-data"
 #: Outcomes after which nothing has changed for those who read.
