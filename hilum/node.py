@@ -18,6 +18,7 @@ from hilum import __version__
 from hilum.config.cores import usable_cores
 from hilum.config.settings import Settings
 from hilum.core.errors import IndexUnavailable, Temporary
+from hilum.core.peer import Peer
 from hilum.http.app import Services as HttpServices
 from hilum.http.app import make_app
 from hilum.http.colleagues import Colleagues
@@ -51,6 +52,7 @@ from hilum.scp.association import TimeLimits
 from hilum.scp.request import Services as ScpServices
 from hilum.scp.server import Server
 from hilum.scp.shares import Shares
+from hilum.scp.user import User
 from hilum.services.broadcast import Broadcast, EventFeed, QueueFeed, UploadFeed
 from hilum.services.bulk_data import BulkData
 from hilum.services.contents import Contents
@@ -61,6 +63,7 @@ from hilum.services.foresight import Foresight
 from hilum.services.ingest import Ingest
 from hilum.services.leading import Leadership, Task, leading
 from hilum.services.metadata import Metadata
+from hilum.services.network import Network
 from hilum.services.pictures import Pictures
 from hilum.services.promotion import Promotion
 from hilum.services.protection import Protection
@@ -304,8 +307,9 @@ async def serving(
     async with AsyncExitStack() as stack:
         core = await stack.enter_async_context(open_core(settings, changes))
         leadership = Leadership()
-        dicom = _dicom_server(settings, core, listeners, shares)
-        services = _http_services(settings, core, dicom, colleagues)
+        network = _network(settings, core)
+        dicom = _dicom_server(settings, core, network, listeners, shares)
+        services = _http_services(settings, core, network, dicom, colleagues)
         services.metrics.gauge(
             "hilum_leader",
             "1 for the worker that does what one does for all",
@@ -322,6 +326,8 @@ async def serving(
         tasks = _tasks_of_the_leader(settings, core, deliveries)
         leading_task = leading(Lease(core.database, "leader"), tasks, leadership)
         await stack.enter_async_context(background(asyncio.create_task(leading_task)))
+        jobs = asyncio.create_task(network.jobs.run())
+        await stack.enter_async_context(background(jobs))
         try:
             yield
         finally:
@@ -358,10 +364,32 @@ def _tasks_of_the_leader(settings: Settings, core: Core, deliveries: Deliveries)
     ]
 
 
+def _limits(settings: Settings) -> TimeLimits:
+    return TimeLimits(
+        acse_seconds=settings.dicom.acse_timeout_seconds,
+        dimse_seconds=settings.dicom.dimse_timeout_seconds,
+        network_seconds=settings.dicom.network_timeout_seconds,
+    )
+
+
+def _network(settings: Settings, core: Core) -> Network:
+    user = User(core.retrieve, _limits(settings))
+    peers = settings.dicom.known_peers
+    return Network.over(core.database, core.resources, user, settings.aet, peers)
+
+
 def _dicom_server(
-    settings: Settings, core: Core, listeners: Listeners, shares: tuple[Shares, int] | None
+    settings: Settings,
+    core: Core,
+    network: Network,
+    listeners: Listeners,
+    shares: tuple[Shares, int] | None,
 ) -> Server:
     peers = settings.dicom.known_peers
+
+    def destination(ae_title: str) -> Peer | None:
+        return core.crossing.call(network.modalities.destination(ae_title))
+
     return Server(
         settings.bind,
         settings.dicom.port,
@@ -376,12 +404,8 @@ def _dicom_server(
             search=core.search,
             retrieve=core.retrieve,
             crossing=core.crossing,
-            peers=peers,
-            limits=TimeLimits(
-                acse_seconds=settings.dicom.acse_timeout_seconds,
-                dimse_seconds=settings.dicom.dimse_timeout_seconds,
-                network_seconds=settings.dicom.network_timeout_seconds,
-            ),
+            destination=destination,
+            limits=_limits(settings),
         ),
         maximum_associations=ceil(settings.dicom.max_associations / settings.workers),
         listener=listeners.dicom,
@@ -390,7 +414,11 @@ def _dicom_server(
 
 
 def _http_services(
-    settings: Settings, core: Core, dicom: Server, colleagues: Colleagues | None
+    settings: Settings,
+    core: Core,
+    network: Network,
+    dicom: Server,
+    colleagues: Colleagues | None,
 ) -> HttpServices:
     async def probe_storage() -> None:
         await asyncio.to_thread(core.spool.check)
@@ -412,6 +440,7 @@ def _http_services(
         outbox=core.outbox,
         upload_log=upload_log,
         broadcast=Broadcast(EventFeed(core.outbox), QueueFeed(queue), UploadFeed(upload_log)),
+        network=network,
         synchronisation=core.synchronisation,
         deletion=core.deletion if settings.http.allow_delete else None,
         trashcan=core.trashcan,

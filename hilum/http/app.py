@@ -49,6 +49,7 @@ from hilum.services.contents import Contents
 from hilum.services.deletion import Deletion
 from hilum.services.ingest import Ingest
 from hilum.services.metadata import Metadata
+from hilum.services.network import Network
 from hilum.services.pictures import Pictures
 from hilum.services.protection import Protection
 from hilum.services.queue_view import QueueView
@@ -75,6 +76,7 @@ class Services:
     protection: Protection
     resources: Resources
     attached: Attached
+    network: Network
     queue: QueueView
     outbox: Outbox
     upload_log: UploadLog

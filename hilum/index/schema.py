@@ -27,6 +27,7 @@ _OLDEST_MONGODB: Final = (5, 0)
 _MIGRATED_AT_ONCE: Final = 1000
 _INDEX_NOT_FOUND: Final = 27
 _NAMESPACE_EXISTS: Final = 48
+_DAY_SECONDS: Final = 24 * 3600
 _YEAR_SECONDS: Final = 366 * 24 * 60 * 60
 
 
@@ -46,6 +47,11 @@ def _index(name: str, *fields: str, only: dict[str, Any] | None = None) -> Index
 
 # Of the few that have changed lately: what is stable costs nothing.
 _UNSTABLE: Final = _index("unstable", "changed_at", only={"stable": False})
+
+
+def _aged(field: str, seconds: int) -> IndexModel:
+    """Return an index that has documents go so long after the time in `field`."""
+    return IndexModel([(field, ASCENDING)], name="age", expireAfterSeconds=seconds)
 
 
 INDEXES: Final[dict[str, list[IndexModel]]] = {
@@ -73,7 +79,7 @@ INDEXES: Final[dict[str, list[IndexModel]]] = {
         _index("series", "series", "order", "SOPClassUID", "frames", "blob.size"),
         _index("study_uid", "StudyInstanceUID", "SeriesInstanceUID"),
     ],
-    "uploads": [IndexModel([("at", ASCENDING)], name="age", expireAfterSeconds=_YEAR_SECONDS)],
+    "uploads": [_aged("at", _YEAR_SECONDS)],
     "outbox": [
         _index("last", "last", only={"last": {"$exists": True}}),
         _index("waiting", "added", only={"waiting": True}),
@@ -87,6 +93,13 @@ INDEXES: Final[dict[str, list[IndexModel]]] = {
         IndexModel([("expires_at", ASCENDING)], name="expires", expireAfterSeconds=0, sparse=True),
     ],
     "lanes": [_index("due", "subscription", "due_at")],
+    "queries": [_aged("created_at", _DAY_SECONDS)],
+    "answers": [_index("query", "query", "number"), _aged("created_at", _DAY_SECONDS)],
+    # Those that are over; of others the time is null.
+    "jobs": [
+        _aged("completed_at", _DAY_SECONDS),
+        _index("next", "state", "-priority", "created_at"),
+    ],
     # Notes of deletions, those that can be undone among them.
     "deletions": [_index("trash", "trash")],
 }

@@ -12,11 +12,12 @@ from typing import Final, Self
 import structlog
 
 from hilum.core.errors import PeerUnreachable
+from hilum.core.peer import Originator
 from hilum.scp.command import Command
 from hilum.scp.contexts import MAXIMUM_CONTEXTS, proposals_for
 from hilum.scp.lines import Kind, Line, Lines
 from hilum.scp.patience import do_nothing, patiently
-from hilum.scp.send import LOOK_AHEAD, Originator, Outgoing, Sender
+from hilum.scp.send import LOOK_AHEAD, Outgoing, Sender
 from hilum.scp.upper_layer import ProtocolViolation
 from hilum.scp.wire import AssociationLost
 

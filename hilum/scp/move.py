@@ -5,12 +5,13 @@ from typing import Final
 
 from hilum.core.errors import HilumError, UnknownPeer
 from hilum.core.identifier_query import parse_retrieve_identifier
+from hilum.core.peer import Originator
 from hilum.scp import identifier
 from hilum.scp.contexts import MOVE_MODELS
 from hilum.scp.delivery import Delivery
 from hilum.scp.lines import Lines
 from hilum.scp.request import Request
-from hilum.scp.send import Originator, outgoing_of
+from hilum.scp.send import outgoing_of
 from hilum.scp.status import SOP_CLASS_NOT_SUPPORTED, Refused
 from hilum.scp.suboperations import SubOperations
 
@@ -27,7 +28,7 @@ def handle(request: Request) -> None:
     keys = identifier.decode(association.read_data_set(), request.context.transfer_syntax)
     query = parse_retrieve_identifier(keys, model, relational=request.option(0))
     destination = request.command.move_destination or ""
-    peer = services.peers.get(destination)
+    peer = services.destination(destination)
     if peer is None:
         raise UnknownPeer(f"unknown Move Destination {destination!r}")
     request.stored.await_visible(services)

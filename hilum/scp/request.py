@@ -1,6 +1,6 @@
 """What a service handler is given: a request, the association it came on, the node's services."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from hilum.core.peer import Peer
@@ -24,8 +24,8 @@ class Services:
     search: Search
     retrieve: Retrieve
     crossing: Crossing
-    peers: Mapping[str, Peer]
-    """Destinations of C-MOVE, by AE title."""
+    destination: Callable[[str], Peer | None]
+    """Finds the destination of a C-MOVE by its AE title."""
     limits: TimeLimits
     visible_seconds: float = 10.0
     """How long a release, or a query behind a store, waits for the index."""

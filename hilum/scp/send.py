@@ -14,6 +14,7 @@ from typing import BinaryIO, Final
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from hilum.core.errors import HilumError, Unsupported
+from hilum.core.peer import Originator
 from hilum.imaging.part10 import read_file_meta
 from hilum.imaging.reader import FileReader
 from hilum.imaging.transcode import can_transcode
@@ -60,14 +61,6 @@ def outgoing_of(retrieve: Retrieve, instances: Iterable[StoredInstance]) -> list
         )
         for instance in instances
     ]
-
-
-@dataclass(frozen=True, slots=True)
-class Originator:
-    """Whose C-MOVE makes this node send (PS3.7 9.1.1.1): the requester and its message."""
-
-    ae_title: str
-    message_id: int
 
 
 class Sender:

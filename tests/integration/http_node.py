@@ -27,6 +27,8 @@ from hilum.index.sync_state import SyncStates
 from hilum.index.trash import TrashNotes
 from hilum.index.upload_log import UploadLog
 from hilum.index.writer import Writer
+from hilum.scp.association import TimeLimits
+from hilum.scp.user import User
 from hilum.services.broadcast import Broadcast, EventFeed, QueueFeed, UploadFeed
 from hilum.services.bulk_data import BulkData
 from hilum.services.contents import Contents
@@ -35,6 +37,7 @@ from hilum.services.decision import ConflictPolicy
 from hilum.services.deletion import Deletion, Trash
 from hilum.services.ingest import Ingest
 from hilum.services.metadata import Metadata
+from hilum.services.network import Network
 from hilum.services.pictures import Pictures
 from hilum.services.promotion import Promotion
 from hilum.services.protection import Protection
@@ -133,10 +136,11 @@ async def http_node(
         keep=keep_deleted,
         outbox=outbox,
     )
+    retrieve = Retrieve(catalogue, store, workers, crossing)
     services = Services(
         ingest=ingest,
         search=Search(catalogue),
-        retrieve=Retrieve(catalogue, store, workers, crossing),
+        retrieve=retrieve,
         pictures=pictures,
         metadata=Metadata(catalogue, store, cache),
         bulk_data=BulkData(store),
@@ -146,6 +150,9 @@ async def http_node(
         outbox=outbox,
         upload_log=upload_log,
         broadcast=Broadcast(EventFeed(outbox), QueueFeed(queue), UploadFeed(upload_log)),
+        network=Network.over(
+            database, Resources(database), User(retrieve, TimeLimits()), "TEST", {}
+        ),
         synchronisation=synchronisation,
         attached=Attached(database),
         deletion=deletion if allow_delete else None,

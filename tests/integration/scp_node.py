@@ -106,7 +106,7 @@ def scp_node(
         search=Search(catalogue),
         retrieve=Retrieve(catalogue, store, workers, crossing),
         crossing=crossing,
-        peers={} if peers is None else peers,
+        destination=({} if peers is None else peers).get,
         limits=limits or TimeLimits(),
     )
     server = Server("127.0.0.1", 0, Admission("HILUM", **admission), services, maximum_associations)

@@ -7,8 +7,14 @@ from aiohttp import web
 from hilum.http.intake import Intake
 from hilum.http.orthanc.contents import ContentRoutes
 from hilum.http.orthanc.describe import Describer
+from hilum.http.orthanc.exports import Exports
+from hilum.http.orthanc.find import Find
+from hilum.http.orthanc.jobs import JobResources
 from hilum.http.orthanc.lists import Lists
+from hilum.http.orthanc.modalities import Modalities
+from hilum.http.orthanc.peers import Peers
 from hilum.http.orthanc.pictures import PictureRoutes
+from hilum.http.orthanc.queries import Queries
 from hilum.http.orthanc.store import Store
 from hilum.http.orthanc.system import System
 
@@ -23,6 +29,12 @@ def orthanc_routes(services: "Services", intake: Intake) -> list[web.RouteDef]:
     contents = ContentRoutes(resources, services.contents, services.bulk_data, services.retrieve)
     pictures = PictureRoutes(resources, services.pictures, services.retrieve)
     return [
+        *Modalities(services.network).routes(),
+        *Find(services.network).routes(),
+        *Queries(services.network).routes(),
+        *JobResources(services.network).routes(),
+        *Exports(services.network).routes(),
+        *Peers().routes(),
         *System(services.search, services.about).routes(),
         *Store(intake).routes(),
         *Lists(resources, describer).routes(),

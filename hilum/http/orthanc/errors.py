@@ -16,14 +16,17 @@ from hilum.core.errors import (
     Invalid,
     NotDicom,
     NotFound,
+    PeerRefused,
     PeerUnreachable,
     StorageFull,
     Temporary,
     Undecodable,
+    UnknownPeer,
     Unsupported,
 )
 from hilum.http.errors import status_of
 from hilum.http.routes import note, route_name
+from hilum.services.jobs import Cancelled
 
 log = structlog.get_logger(__name__)
 
@@ -35,6 +38,7 @@ _OWN: Final = (
 
 #: Orthanc's numbers for what can go wrong, those that handlers raise by name.
 OUT_OF_RANGE: Final = 3
+BAD_TYPE: Final = 5
 INEXISTENT_ITEM: Final = 7
 BAD_REQUEST: Final = 8
 BAD_FILE_FORMAT: Final = 15
@@ -42,6 +46,7 @@ UNKNOWN_RESOURCE: Final = 17
 #: Of all of them, its words (Orthanc's Enumerations.cpp).
 _WORDS: Final = {
     -1: "Internal error",
+    0: "Success",
     2: "Not implemented yet",
     3: "Parameter out of range",
     5: "Bad type for a parameter",
@@ -57,11 +62,13 @@ _WORDS: Final = {
     23: "Incompatible format of the images",
     28: "Cannot parse a JSON document",
     36: "The database is currently not available (probably a transient situation)",
+    37: "This job was canceled",
     46: "A resource with this identifier already exists",
 }
 #: The nearest class above an error decides, as for the status.
 _NUMBERS: Final[dict[type[HilumError], int]] = {
     NotFound: 17,
+    UnknownPeer: 7,
     Invalid: 8,
     NotDicom: 15,
     Unsupported: 2,
@@ -71,9 +78,13 @@ _NUMBERS: Final[dict[type[HilumError], int]] = {
     StorageFull: 19,
     IndexUnavailable: 36,
     PeerUnreachable: 9,
+    PeerRefused: 9,
+    Cancelled: 37,
     Corrupt: 20,
     HilumError: -1,
 }
+#: PS3.7 C.5.5, Refused: SOP class not supported.
+_NOT_SERVED: Final = 0x0122
 #: Statuses of those that handlers raise; of any other it is 400.
 _STATUSES: Final = {INEXISTENT_ITEM: 404, UNKNOWN_RESOURCE: 404}
 _OF_STATUSES: Final = {400: 8, 404: 17, 408: 16, 413: 8, 415: 2, 501: 2}
@@ -142,10 +153,27 @@ def error_answer(
     )
 
 
+def _status(error: HilumError) -> int:
+    """Return 500 for a node that does not answer: to Orthanc's clients it is one of its faults."""
+    if isinstance(error, PeerRefused) and error.status != _NOT_SERVED:
+        return 422
+    return 500 if isinstance(error, PeerUnreachable | PeerRefused) else status_of(error)
+
+
+def number_of(error: HilumError) -> int:
+    """Return Orthanc's number for an error."""
+    return next(_NUMBERS[kind] for kind in type(error).__mro__ if kind in _NUMBERS)
+
+
+def words_of(number: int) -> str:
+    """Return what Orthanc says of a number of its own."""
+    return _WORDS[number]
+
+
 def fault_answer(request: web.Request, error: HilumError) -> web.Response:
     """Return `error` as Orthanc would tell it."""
-    status = status_of(error)
-    number = next(_NUMBERS[kind] for kind in type(error).__mro__ if kind in _NUMBERS)
+    status = _status(error)
+    number = number_of(error)
     headers = {"Retry-After": str(_RETRY_AFTER_SECONDS)} if status == 503 else None
     return error_answer(request, status, number, str(error), headers)
 
