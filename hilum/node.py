@@ -41,6 +41,7 @@ from hilum.index.queue_desk import QueueDesk
 from hilum.index.references import References
 from hilum.index.remover import Remover
 from hilum.index.resources import Resources
+from hilum.index.stability import Stability
 from hilum.index.sync_state import SyncStates
 from hilum.index.trash import TrashNotes
 from hilum.index.upload_log import UploadLog
@@ -67,10 +68,12 @@ from hilum.services.network import Network
 from hilum.services.pictures import Pictures
 from hilum.services.promotion import Promotion
 from hilum.services.protection import Protection
+from hilum.services.pruning import keep_pruning
 from hilum.services.queue_view import QueueView
 from hilum.services.reindexing import Reindexing
 from hilum.services.retrieve import Retrieve
 from hilum.services.search import Search
+from hilum.services.stability import Announcing
 from hilum.services.synchronisation import Synchronisation
 from hilum.services.trash import Trashcan, keep_collecting, keep_finishing, keep_giving_way
 from hilum.storage.cache import Cache
@@ -356,8 +359,14 @@ def _tasks_of_the_leader(settings: Settings, core: Core, deliveries: Deliveries)
         await deliveries.register()
         await Numbering(core.database).run()
 
+    announcing = Announcing(
+        Stability(core.database), core.outbox, settings.events.stable_after_seconds
+    )
+    keep_events = timedelta(days=settings.events.keep_days)
     return [
         number,
+        announcing.run,
+        lambda: keep_pruning(core.outbox, keep_events),
         deliveries.run,
         lambda: keep_collecting(core.trashcan, keep),
         lambda: keep_giving_way(core.trashcan, reserve),

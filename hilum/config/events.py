@@ -123,6 +123,17 @@ WebhookName = Annotated[str, Field(pattern=NAME)]
 class EventsSettings(Section):
     """What happens, and who is told."""
 
+    stable_after_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
+        default=60.0,
+        description="A series, study or patient is stable when nothing new of it has come for "
+        "so long (Orthanc's `StableAge`)",
+    )
+    # Longer than anybody lives, and what a calendar can still subtract.
+    keep_days: Annotated[float, Field(gt=0, le=36_500)] = Field(
+        default=30.0,
+        description="Events are kept for so many days, and longer if somebody is still to be "
+        "told of them",
+    )
     give_up_after_hours: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
         default=72.0,
         description="What could not be delivered for so long is a dead letter: it stays in the "

@@ -5,10 +5,14 @@ backslashes, an empty value as an empty string. So they are kept as text beside 
 attributes, which have numbers for numbers.
 """
 
+import re
+from collections.abc import Mapping
 from typing import Any, Final
 
 from hilum.core.instance import Attributes
 from hilum.core.levels import Level, json_tag, tag_of
+
+_WHOLE: Final = re.compile(r"[+-]?[0-9]{1,18}")
 
 #: By level, as Orthanc 1.10 has them. Some are of another level than the standard's.
 MAIN_DICOM_TAGS: Final[dict[Level, tuple[str, ...]]] = {
@@ -100,3 +104,30 @@ def _text(value: Any) -> str:
         groups = [value.get(group, "") for group in ("Alphabetic", "Ideographic", "Phonetic")]
         return "=".join(groups).rstrip("=")
     return "" if value is None else str(value)
+
+
+def expected_number(main: Mapping[str, str]) -> int | None:
+    """Return how many instances a series says it has; None if it does not say.
+
+    As Orthanc counts: images by temporal positions, slices by time slices, or images of the
+    cardiac cycle.
+    """
+    for keywords in (
+        ("ImagesInAcquisition", "NumberOfTemporalPositions"),
+        ("NumberOfSlices", "NumberOfTimeSlices"),
+        ("CardiacNumberOfImages",),
+    ):
+        if all(keyword in main for keyword in keywords):
+            product = 1
+            for keyword in keywords:
+                number = whole(main[keyword])
+                if number is None:
+                    return None
+                product *= number
+            return product if product > 0 else None
+    return None
+
+
+def whole(text: str) -> int | None:
+    """Return text as a whole number; None if it is none."""
+    return int(text) if _WHOLE.fullmatch(text) else None

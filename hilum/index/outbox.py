@@ -8,7 +8,7 @@ the numbers below it given, so a reader who has come to some number has missed n
 
 import time
 from collections.abc import Collection, Iterator, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from pymongo import ASCENDING, DESCENDING
@@ -32,6 +32,7 @@ class Outbox:
     def __init__(self, database: Database) -> None:
         self._outbox = database.raw["outbox"]
         self._meta = database.raw["meta"]
+        self._subscriptions = database.raw["subscriptions"]
         self._added = 0
 
     async def add(self, drafts: Sequence[Draft]) -> None:
@@ -118,6 +119,29 @@ class Outbox:
                     break
         return events[-limit:]
 
+    async def prune(self, before: datetime) -> int:
+        """Delete events that were added before a time, unless a subscription is to read them.
+
+        Returns
+        -------
+        int
+            How many documents of them were deleted.
+
+        Raises
+        ------
+        IndexUnavailable
+            MongoDB does not answer.
+        """
+        with translated():
+            behind = await self._subscriptions.find_one(
+                {"active": True}, sort=[("cursor", ASCENDING)]
+            )
+            query: Document = {
+                "added": {"$lt": _microseconds(before)},
+                "last": {"$lte": behind["cursor"]} if behind else {"$exists": True},
+            }
+            return (await self._outbox.delete_many(query)).deleted_count
+
     async def last(self) -> int:
         """Return the greatest number that readers may see, 0 if there is none yet.
 
@@ -168,7 +192,7 @@ class Outbox:
         times = [draft.perhaps_since for draft in drafts if draft.perhaps_since]
         if not doubtful:
             return drafts
-        since = int((min(times) - _CLOCK_MARGIN).timestamp() * _MICROSECONDS)
+        since = _microseconds(min(times) - _CLOCK_MARGIN)
         found = self._outbox.find({"added": {"$gte": since}}, {"events.key": 1})
         present = {event["key"] async for each in found for event in each["events"]} & doubtful
         return [draft for draft in drafts if draft.key not in present]
@@ -177,6 +201,10 @@ class Outbox:
         """Return the time in microseconds since 1970, later with each call."""
         self._added = max(self._added + 1, int(time.time() * _MICROSECONDS))
         return self._added
+
+
+def _microseconds(time: datetime) -> int:
+    return int(time.timestamp() * _MICROSECONDS)
 
 
 def _parts(drafts: Sequence[Draft]) -> Iterator[Sequence[Draft]]:

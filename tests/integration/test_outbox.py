@@ -163,3 +163,26 @@ async def test_a_clock_that_is_set_back_changes_no_order(
         await outbox.add([draft("1.2", seconds)])
     await numbered(database)
     assert [event.details["number"] for event in await everything(outbox)] == list(range(5))
+
+
+async def test_old_events_go_unless_somebody_is_still_to_be_told(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outbox, old = Outbox(database), NOW - timedelta(days=31)
+    subscriptions = database.raw["subscriptions"]
+    await subscriptions.insert_one({"_id": "slow", "active": True, "cursor": 1})
+    await subscriptions.insert_one({"_id": "gone", "active": False, "cursor": 0})
+    with monkeypatch.context() as patch:
+        patch.setattr("hilum.index.outbox.time.time", old.timestamp)
+        for number in range(3):
+            await outbox.add([draft("1.2", number)])
+        await numbered(database)
+        await outbox.add([draft("1.2", 3)])  # nobody has seen it yet
+    await outbox.add([draft("1.2", 4)])
+    await outbox.prune(NOW - timedelta(days=30))
+    assert [event.sequence for event in await everything(outbox)] == [2, 3]
+    await subscriptions.update_one({"_id": "slow"}, {"$set": {"cursor": 3}})
+    await outbox.prune(NOW - timedelta(days=30))
+    await numbered(database)
+    assert [event.details["number"] for event in await everything(outbox)] == [3, 4]
+    assert (await everything(outbox))[0].sequence > 3

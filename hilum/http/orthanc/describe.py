@@ -3,13 +3,13 @@
 Any number is described in a fixed number of round trips (`hilum.index.resources`).
 """
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from multidict import MultiMapping
 
 from hilum.core.levels import Level
+from hilum.core.main_tags import expected_number, whole
 from hilum.http.orthanc.resources import NAMES
 from hilum.http.orthanc.system import moment
 from hilum.http.orthanc.tag_names import Form, in_form
@@ -22,7 +22,6 @@ _PARENTS: Final = {
     Level.SERIES: "ParentStudy",
     Level.IMAGE: "ParentSeries",
 }
-_WHOLE: Final = re.compile(r"[+-]?[0-9]{1,18}")
 
 
 class Describer:
@@ -117,36 +116,9 @@ def file_uuid(digest: str) -> str:
     return "-".join((digest[:8], digest[8:12], digest[12:16], digest[16:20], digest[20:32]))
 
 
-def expected_number(main: Mapping[str, str]) -> int | None:
-    """Return how many instances a series says it has; None if it does not say.
-
-    As Orthanc counts: images by temporal positions, slices by time slices, or images of the
-    cardiac cycle.
-    """
-    for keywords in (
-        ("ImagesInAcquisition", "NumberOfTemporalPositions"),
-        ("NumberOfSlices", "NumberOfTimeSlices"),
-        ("CardiacNumberOfImages",),
-    ):
-        if all(keyword in main for keyword in keywords):
-            product = 1
-            for keyword in keywords:
-                number = whole(main[keyword])
-                if number is None:
-                    return None
-                product *= number
-            return product if product > 0 else None
-    return None
-
-
 def index_in_series(main: Mapping[str, str]) -> str:
     """Return an instance's place in its series, as the file has it; empty if it does not."""
     return main.get("InstanceNumber", main.get("ImageIndex", "")).strip()
-
-
-def whole(text: str) -> int | None:
-    """Return text as a whole number; None if it is none."""
-    return int(text) if _WHOLE.fullmatch(text) else None
 
 
 def _status(expected: int, instances: Iterable[Mapping[str, str]]) -> str:
