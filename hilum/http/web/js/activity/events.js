@@ -1,5 +1,5 @@
-// What happened, newest first. The instances of a study that arrive one after the other are
-// one line that counts: a CT is hundreds of them.
+// What happened, newest first. The instances of a study are one line that counts while they
+// arrive: a CT is hundreds of them.
 import { getEvents } from "../api.js";
 import { field, find, fromTemplate, setText } from "../dom.js";
 import { count, moment, received } from "../format.js";
@@ -7,6 +7,8 @@ import { studyHash } from "../router.js";
 
 const SHOWN = 100;
 const FETCHED = 300;
+/** Studies that arrive side by side, and what they begin, come between a study's images. */
+const NEAR = 20;
 const KINDS = {
   "new-instance": ["image stored", "images stored"],
   "new-series": ["New series"],
@@ -51,14 +53,13 @@ export class EventList {
   add(event) {
     if (event.sequence <= this.#last) return;
     this.#last = event.sequence;
-    const [newest] = this.#lines;
-    if (newest && continues(newest.event, event)) {
-      newest.event = event;
-      newest.times += 1;
-      show(newest);
-      return;
-    }
-    const line = { event, times: 1, row: fromTemplate("event") };
+    const place = this.#lines.slice(0, NEAR).findIndex((line) => continues(line.event, event));
+    const [line] =
+      place < 0
+        ? [{ event, times: 0, row: fromTemplate("event") }]
+        : this.#lines.splice(place, 1);
+    line.event = event;
+    line.times += 1;
     this.#lines.unshift(line);
     show(line);
     this.#list.prepend(line.row);
