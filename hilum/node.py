@@ -256,8 +256,18 @@ async def open_core(settings: Settings, changes: Changes | None = None) -> Async
                 log.warning("stopping with instances in the spool", backlog=promotion.backlog)
 
 
+@dataclass(frozen=True, slots=True)
+class OpenIndex:
+    """A data folder opened for reading."""
+
+    store: LocalStore
+    references: References
+    catalogue: Catalogue
+    quarantine: Quarantine
+
+
 @asynccontextmanager
-async def open_index(settings: Settings) -> AsyncIterator[tuple[LocalStore, References]]:
+async def open_index(settings: Settings) -> AsyncIterator[OpenIndex]:
     """Open the store and the index for reading, beside a node if one runs.
 
     Without one, what a dead one has left in the spool is finished first.
@@ -271,12 +281,17 @@ async def open_index(settings: Settings) -> AsyncIterator[tuple[LocalStore, Refe
         complete, runs = await stack.enter_async_context(beside(settings))
         if not runs:
             core = await stack.enter_async_context(open_core(complete))
-            yield core.store, core.references
-            return
-        assert complete.mongodb.uri is not None
-        database = Database.connect(complete.mongodb.uri, complete.mongodb.database)
-        stack.callback(database.close)
-        yield LocalStore(settings.data_dir / "objects"), References(database)
+            database = core.database
+        else:
+            assert complete.mongodb.uri is not None
+            database = Database.connect(complete.mongodb.uri, complete.mongodb.database)
+            stack.callback(database.close)
+        yield OpenIndex(
+            LocalStore(settings.data_dir / "objects"),
+            References(database),
+            Catalogue(database),
+            Quarantine(settings.data_dir / "quarantine"),
+        )
 
 
 @asynccontextmanager

@@ -1,10 +1,13 @@
 """Fixtures of the whole suite, and the check that its real parts are installed."""
 
+import logging
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import settings
 
 from tests.nodes import RunningNode, running
@@ -61,3 +64,21 @@ def launch(tmp_path: Path) -> Iterator[Callable[..., RunningNode]]:
     yield start
     for node in nodes:
         node.stop()
+
+
+@pytest.fixture
+def logging_as_it_was() -> Iterator[None]:
+    """Undo afterwards what a test has the logging of this process configured to."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    names = ("pynetdicom", "pydicom", "aiohttp.access", "pymongo", "asyncio")
+    levels = {name: logging.getLogger(name).level for name in names}
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        yield
+        logging.captureWarnings(capture=False)
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    for name, before in levels.items():
+        logging.getLogger(name).setLevel(before)
+    structlog.reset_defaults()

@@ -11,7 +11,19 @@ from typing import Annotated
 import typer
 
 from hilum import __version__
-from hilum.cli import config, demo, echo, importing, ohif, reindex, send, serve, verify
+from hilum.cli import (
+    compare,
+    config,
+    demo,
+    echo,
+    importing,
+    migrate,
+    ohif,
+    reindex,
+    send,
+    serve,
+    verify,
+)
 from hilum.cli.terminal import complain, console, tell_faults
 from hilum.config.loading import WrongSettings
 from hilum.core.errors import HilumError
@@ -52,6 +64,8 @@ app.command("import")(importing.import_)
 app.command("verify")(verify.verify)
 app.command("reindex")(reindex.reindex)
 app.command("config")(config.config)
+app.add_typer(migrate.app, name="migrate")
+app.add_typer(compare.app, name="compare")
 app.add_typer(ohif.app, name="ohif")
 
 

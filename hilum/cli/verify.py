@@ -24,8 +24,8 @@ def verify(
     logging.configure(settings.log.format, "error")
 
     async def run() -> Verified:
-        async with open_index(settings) as (store, references):
-            verification = Verification(store, references, usable_cores())
+        async with open_index(settings) as opened:
+            verification = Verification(opened.store, opened.references, usable_cores())
             with progress() as bar:
                 task = bar.add_task("Verifying", total=None, detail="")
                 start = time.monotonic()

@@ -74,8 +74,8 @@ def public_id(*identifiers: str) -> str:
     ----------
     identifiers
         Patient ID, then Study, Series and SOP Instance UID as far down as the resource
-        lies. Surrounding blanks do not count, a missing Patient ID is empty.
+        lies, to the character; a missing Patient ID is empty.
     """
-    text = "|".join(identifier.strip(" \0\t\r\n") for identifier in identifiers)
+    text = "|".join(identifiers)
     digest = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
     return "-".join(digest[i : i + 8] for i in range(0, 40, 8))

@@ -29,27 +29,34 @@ class Identity:
     study_instance_uid: str
     series_instance_uid: str
     sop_instance_uid: str
+    hashed_patient_id: str | None = None
+    """The Patient ID that public ids are made of, where that is another: Orthanc takes some
+    for part of it that is none, such as leading blanks."""
+
+    @property
+    def _hashed(self) -> str:
+        return self.patient_id if self.hashed_patient_id is None else self.hashed_patient_id
 
     @cached_property
     def patient(self) -> str:
         """Public id of the patient."""
-        return _shared_id(self.patient_id)
+        return _shared_id(self._hashed)
 
     @cached_property
     def study(self) -> str:
         """Public id of the study."""
-        return _shared_id(self.patient_id, self.study_instance_uid)
+        return _shared_id(self._hashed, self.study_instance_uid)
 
     @cached_property
     def series(self) -> str:
         """Public id of the series."""
-        return _shared_id(self.patient_id, self.study_instance_uid, self.series_instance_uid)
+        return _shared_id(self._hashed, self.study_instance_uid, self.series_instance_uid)
 
     @cached_property
     def instance(self) -> str:
         """Public id of the instance."""
         return public_id(
-            self.patient_id,
+            self._hashed,
             self.study_instance_uid,
             self.series_instance_uid,
             self.sop_instance_uid,

@@ -16,7 +16,7 @@ from hilum.core.instance import Attributes, Header, Identity, PixelData
 from hilum.core.levels import INDEX_TAGS, json_tag
 from hilum.core.main_tags import LONGEST_BYTES, MAIN_TAGS
 from hilum.imaging.careful_scan import careful_scan
-from hilum.imaging.charset import DEFAULT_CODECS, codecs_for
+from hilum.imaging.charset import DEFAULT_CODECS, codecs_for, decode
 from hilum.imaging.dicom_json import NUMBER_VRS, STRING_VRS, element, sequence, text
 from hilum.imaging.encoding import (
     EXPLICIT_VR_BIG_ENDIAN,
@@ -40,6 +40,7 @@ from hilum.imaging.scan import (
 
 # Two windows of the scanner: more than nearly every header has in front of its pixels.
 _HEAD_BYTES: Final = 32 << 10
+_PATIENT_ID: Final = 0x00100020
 _WANTED: Final = INDEX_TAGS | {SPECIFIC_CHARACTER_SET}
 # The instances of a series say the same in most of their elements: of 48 in a CT slice, 40.
 # Half the time of understanding a header goes with them. Nobody changes what a header holds.
@@ -71,8 +72,9 @@ def read_header(file: BinaryIO) -> Header:
     reader = inflated(plain, meta.transfer_syntax_uid, meta.data_set_offset)
     try:
         scanned = _scan(reader, meta)
+        hashed = _hashed_patient_id(scanned)
         attributes, main_tags = _attributes(scanned)
-        identity, sop_class_uid = _identity(attributes)
+        identity, sop_class_uid = _identity(attributes, hashed)
         pixel_data = _pixel_data(reader, scanned, attributes)
     except Corrupt as error:
         raise NotDicom(str(error)) from error
@@ -164,13 +166,34 @@ def _items(value: RawValue, codecs: tuple[str, ...]) -> list[Attributes]:
         raise NotDicom(f"a sequence cannot be read: {error}") from error
 
 
-def _identity(attributes: Attributes) -> tuple[Identity, str]:
+def _identity(attributes: Attributes, hashed: str) -> tuple[Identity, str]:
     patient_id = _strings(attributes, "PatientID")
     study, series, instance, sop_class = (
         _uid(attributes, keyword)
         for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
     )
-    return Identity(patient_id, study, series, instance), sop_class
+    different = hashed if hashed != patient_id else None
+    return Identity(patient_id, study, series, instance, different), sop_class
+
+
+def _hashed_patient_id(scanned: Scanned) -> str:
+    """Return the Patient ID as Orthanc hashes it into its ids.
+
+    It takes away the padding that belongs there and nothing else, and that of UN is no blank.
+    Text that its character set has no meaning for loses all that is not ASCII.
+    """
+    value = scanned.values.get(_PATIENT_ID)
+    if value is None:
+        return ""
+    raw = value.raw
+    padded = len(raw) % 2 == 0
+    if value.vr == "UN":
+        raw = raw.removesuffix(b"\0") if padded else raw
+    else:
+        raw = (raw.rstrip(b" ") if padded else raw).partition(b"\0")[0]
+    character_set = scanned.values.get(SPECIFIC_CHARACTER_SET)
+    said = decode(raw, codecs_for(character_set.raw) if character_set else DEFAULT_CODECS)
+    return raw.decode("ascii", "ignore") if "\ufffd" in said else said
 
 
 def _uid(attributes: Attributes, keyword: str) -> str:

@@ -94,6 +94,7 @@ def instance_document(instance: Instance) -> dict[str, Any]:
         "study": identity.study,
         "patient": identity.patient,
         "PatientID": identity.patient_id,
+        **_hashed(identity),
         "StudyInstanceUID": identity.study_instance_uid,
         "SeriesInstanceUID": identity.series_instance_uid,
         "SOPInstanceUID": identity.sop_instance_uid,
@@ -133,6 +134,13 @@ def origin_of(document: dict[str, Any]) -> Origin:
 
 #: What `origin_of` needs of a document.
 ORIGIN_FIELDS: Final = {"received_at": 1, "source": 1, "remote_address": 1, "called_ae_title": 1}
+
+
+def _hashed(identity: Identity) -> dict[str, str]:
+    """Return what the public ids are made of, where `PatientID` does not say it."""
+    if identity.hashed_patient_id is None:
+        return {}
+    return {"hashed_patient_id": identity.hashed_patient_id}
 
 
 def frame_count(header: Header) -> int:
@@ -350,6 +358,7 @@ def _pixels_document(pixels: PixelData | None) -> dict[str, Any] | None:
 #: What `stored_instance` needs of a document.
 STORED_FIELDS: Final = {
     "PatientID": 1,
+    "hashed_patient_id": 1,
     "StudyInstanceUID": 1,
     "SeriesInstanceUID": 1,
     "SOPInstanceUID": 1,
@@ -374,6 +383,7 @@ def stored_instance(document: dict[str, Any]) -> StoredInstance:
             document["StudyInstanceUID"],
             document["SeriesInstanceUID"],
             document["SOPInstanceUID"],
+            document.get("hashed_patient_id"),
         ),
         sop_class_uid=document["SOPClassUID"],
         transfer_syntax_uid=document["TransferSyntaxUID"],

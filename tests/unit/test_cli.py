@@ -39,6 +39,8 @@ def test_version_and_commands(capsys: pytest.CaptureFixture[str]) -> None:
         "send",
         "demo",
         "import",
+        "migrate",
+        "compare",
         "verify",
         "reindex",
         "config",
