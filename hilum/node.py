@@ -31,6 +31,7 @@ from hilum.index.attached import Attached
 from hilum.index.bookmark import Bookmark
 from hilum.index.catalogue import Catalogue
 from hilum.index.changes import Changes
+from hilum.index.consignments import Consignments
 from hilum.index.database import Database
 from hilum.index.lease import Lease
 from hilum.index.numbering import Numbering
@@ -48,6 +49,7 @@ from hilum.index.upload_log import UploadLog
 from hilum.index.writer import Writer
 from hilum.lifetime import background
 from hilum.premises import SPOOL, Listeners, beside, holding, listening, ohif_folder, with_mongodb
+from hilum.routing import routing_subscriptions
 from hilum.scp.acceptor import Admission
 from hilum.scp.association import TimeLimits
 from hilum.scp.request import Services as ScpServices
@@ -355,11 +357,16 @@ async def serving(
 @asynccontextmanager
 async def _deliveries(settings: Settings, core: Core) -> AsyncIterator[Deliveries]:
     """Have what tells others of events, to be run by the leader."""
-    async with make_client() as client:
+    async with (
+        make_client() as client,
+        routing_subscriptions(
+            settings, core.retrieve, Consignments(core.database), _limits(settings), client
+        ) as routes,
+    ):
         yield Deliveries(
             core.outbox,
             Queue(core.database),
-            webhook_subscriptions(settings.events.webhooks, client),
+            [*webhook_subscriptions(settings.events.webhooks, client), *routes],
             Pace(give_up_seconds=settings.events.give_up_after_hours * 3600),
         )
 

@@ -31,7 +31,7 @@ _SERVICE_LINK: Final = re.compile(
 )
 
 #: Parts of keys whose values are not repeated: they are, or may hold, secrets.
-_SECRET: Final = frozenset({"headers", "secret", "uri", "url", "users"})
+_SECRET: Final = frozenset({"headers", "password", "secret", "uri", "url", "users"})
 
 Key = tuple[str, ...]
 

@@ -15,6 +15,9 @@ from pydantic import (
     BeforeValidator,
     ByteSize,
     Field,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    field_validator,
     model_validator,
 )
 from pydantic_settings import (
@@ -26,6 +29,7 @@ from pydantic_settings import (
 
 from hilum.config.cores import usable_cores
 from hilum.config.events import EventsSettings
+from hilum.config.routing import RoutingSettings, read_routing
 from hilum.config.section import Secret, Section, UserName, comma_separated, from_json
 from hilum.core.errors import Invalid
 from hilum.core.identifiers import parse_ae_title
@@ -273,7 +277,17 @@ class Settings(BaseSettings):
     mongodb: MongodbSettings = MongodbSettings()
     storage: StorageSettings = StorageSettings()
     events: EventsSettings = EventsSettings()
+    routing: RoutingSettings = RoutingSettings()
     log: LogSettings = LogSettings()
+
+    @field_validator("routing", mode="wrap")
+    @classmethod
+    def _destinations_are_known(
+        cls, value: object, read: ValidatorFunctionWrapHandler, info: ValidationInfo
+    ) -> RoutingSettings:
+        # Without peers that can be read, nobody knows: theirs is the fault that is reported.
+        dicom = info.data.get("dicom")
+        return read_routing(value, read, None if dicom is None else dicom.peers)
 
     @model_validator(mode="after")
     def _ports_differ(self) -> "Settings":

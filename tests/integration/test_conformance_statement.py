@@ -8,13 +8,14 @@ import pytest
 from pydicom._uid_dict import UID_dictionary
 
 from hilum.config.settings import Settings
+from hilum.core.errors import Invalid, Temporary
 from hilum.core.levels import COMPUTED_KEYWORDS, STORED_KEYWORDS, Level, json_tag, vr_of
 from hilum.core.peer import Peer
 from hilum.imaging.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from hilum.imaging.transcode import can_transcode
-from hilum.scp import status
+from hilum.scp import forwarding, status
 from hilum.scp.association import TimeLimits
-from hilum.scp.command import CommandField
+from hilum.scp.command import Command, CommandField
 from hilum.scp.contexts import FIND_MODELS, MOVE_MODELS
 from hilum.scp.find_scu import find
 from hilum.scp.move_scu import move
@@ -230,6 +231,34 @@ def test_failures_of_each_service_are_stated_with_it() -> None:
         section = text.split(heading)[1].split("\n## ")[0]
         for _, code in status._TABLES[field]:
             assert f"| {code:04X} |" in section
+
+
+def test_what_a_response_means_to_a_rule_is_that_of_the_statement() -> None:
+    kinds = {
+        "Stored": type(None),
+        "Sent again later": Temporary,
+        "Not sent again; shown with its status": Invalid,
+    }
+    rows = table("Response", "Then")
+    for code, meaning in rows:
+        fault = forwarding._fault(Command(CommandField.C_STORE_RSP, status=int(code, 16)))
+        assert type(fault) is kinds[meaning], code
+        assert fault is None or code in str(fault)
+    # What this node answers to a C-STORE it understands itself.
+    answered = {status.SUCCESS, *(code for _, code in status._TABLES[CommandField.C_STORE_RQ])}
+    assert {f"{code:04X}" for code in answered - {status.IDENTIFIERS_INVALID}} <= {
+        code for code, _ in rows
+    }
+
+
+def test_figures_of_storage_by_rules_are_those_of_the_code() -> None:
+    assert dict(table("Figure of storage by rules", "Value")) == {
+        "Associations to one peer at a time": f"{forwarding.AT_ONCE}",
+        "An association without anything to send is released after": (
+            f"{forwarding.IDLE_SECONDS:.0f} s"
+        ),
+        "For a connection and its negotiation": f"{forwarding._CONNECT_SECONDS:.0f} s",
+    }
 
 
 def test_keys_are_those_the_index_keeps() -> None:

@@ -220,6 +220,9 @@ def test_the_documented_defaults_are_the_defaults() -> None:
         "HILUM_HTTP_OHIF_FOLDER",
         "HILUM_HTTP_USERS",
         "HILUM_MONGODB_URI",
+        "HILUM_ROUTING_DESTINATIONS",
+        "HILUM_ROUTING_RULES",
+        "HILUM_ROUTING_SHADOW",
         "HILUM_WORKERS",
     }
     assert documented.keys() | unset == {variable_of(key) for key in setting_keys()}
@@ -232,11 +235,12 @@ def test_no_setting_without_a_reader() -> None:
         for path in [
             REPOSITORY / "hilum" / "node.py",
             REPOSITORY / "hilum" / "premises.py",
+            REPOSITORY / "hilum" / "routing.py",
             *sorted((REPOSITORY / "hilum" / "cli").glob("*.py")),
         ]
     )
     for key in setting_keys():
-        name = {"peers": "known_peers"}.get(key[-1], key[-1])
+        name = {"peers": "known_peers", "rules": "as_rules"}.get(key[-1], key[-1])
         attribute = ".".join((*key[:-1], name))
         read = re.search(rf"settings\.{re.escape(attribute)}\b", code)
         assert read, f"nothing reads {'.'.join(key)}"

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from hilum.http.outgoing.client import retry_after_seconds
 from hilum.http.outgoing.signing import signature, signing_key
-from hilum.http.outgoing.webhook import retry_after_seconds
 from tests.corpus import REPOSITORY
 
 PAGE = (REPOSITORY / "docs" / "http-api.md").read_text(encoding="utf-8")

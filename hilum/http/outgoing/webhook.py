@@ -1,11 +1,8 @@
 """Webhooks: events posted to a URL."""
 
-import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Final
 
 import aiohttp
@@ -14,7 +11,7 @@ import orjson
 from hilum import __version__
 from hilum.core.errors import NotFound, PeerUnreachable, Temporary
 from hilum.core.events import Event
-from hilum.http.outgoing.client import Client
+from hilum.http.outgoing.client import Client, reason_of, retry_after_seconds
 from hilum.http.outgoing.signing import signature
 
 #: Returns the body that is posted of an event.
@@ -68,7 +65,7 @@ class Webhook:
         except TimeoutError:
             raise PeerUnreachable(f"no answer within {self.timeout_seconds:g} s") from None
         except (aiohttp.ClientError, ValueError) as error:
-            raise PeerUnreachable(_reason(error)) from None
+            raise PeerUnreachable(reason_of(error)) from None
 
     def _headers(self, event: Event, body: bytes) -> dict[str, str]:
         # The same whenever this event is posted again: receivers can tell by it.
@@ -98,29 +95,3 @@ def _judge(answer: aiohttp.ClientResponse) -> None:
     error = (PeerUnreachable if status in _GATEWAY_STATUSES else Temporary)(said)
     error.retry_after_seconds = retry_after_seconds(answer.headers.get("Retry-After"))
     raise error
-
-
-def retry_after_seconds(text: str | None) -> float | None:
-    """Return how long a ``Retry-After`` asks for: seconds or a date (RFC 9110 10.2.3)."""
-    if text is None:
-        return None
-    text = text.strip()
-    if text.isascii() and text.isdigit():
-        return float(text[:9])
-    try:
-        seconds = (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds()
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return max(0.0, math.ceil(seconds))
-
-
-def _reason(error: Exception) -> str:
-    """Return what went wrong, without the URL: it may hold a password."""
-    if isinstance(error, aiohttp.ClientConnectorError):
-        cause = error.os_error.strerror or str(error.os_error)
-        return f"cannot connect to {error.host}:{error.port}: {cause}"
-    if isinstance(error, aiohttp.ServerDisconnectedError):
-        return "the receiver closed the connection without an answer"
-    if isinstance(error, OSError) and error.strerror:
-        return f"the connection broke: {error.strerror}"
-    return f"no answer: {type(error).__name__}"

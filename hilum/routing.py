@@ -1,0 +1,65 @@
+"""The routing of the settings, as subscriptions. Part of the composition (`hilum.node`)."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from hilum.config.settings import Settings
+from hilum.core.routing import Moment, Rule
+from hilum.http.outgoing.client import Client
+from hilum.http.outgoing.stow import DicomWebService, authorization
+from hilum.index.consignments import Consignments
+from hilum.scp.association import TimeLimits
+from hilum.scp.forwarding import DicomPeer
+from hilum.services.retrieve import Retrieve
+from hilum.services.routing import Destination, Route
+from hilum.services.subscriptions import Subscription
+
+
+@asynccontextmanager
+async def routing_subscriptions(
+    settings: Settings,
+    retrieve: Retrieve,
+    consignments: Consignments,
+    limits: TimeLimits,
+    client: Client,
+) -> AsyncIterator[list[Subscription]]:
+    """Have the destinations of all rules, and a subscription for each rule and each of them.
+
+    Parameters
+    ----------
+    retrieve, consignments
+        Where the instances are.
+    limits
+        Of associations.
+    client
+        What services are asked with.
+    """
+    peers = settings.dicom.known_peers
+    rules = [*settings.routing.as_rules, Rule("", Moment.ARRIVAL, settings.routing.shadow)]
+    async with AsyncExitStack() as stack:
+        destinations: dict[str, Destination] = {}
+        for name in sorted({name for rule in rules for name in rule.destinations}):
+            if name in peers:
+                peer = DicomPeer(peers[name], settings.aet, limits, retrieve)
+                stack.push_async_callback(peer.close)
+                destinations[name] = peer
+            else:
+                destinations[name] = _service(settings, name, client, retrieve)
+        yield [
+            Route(
+                f"route.{rule.name}.{name}" if rule.name else f"shadow.{name}",
+                rule,
+                destinations[name],
+                consignments,
+            ).subscription()
+            for rule in rules
+            for name in rule.destinations
+        ]
+
+
+def _service(settings: Settings, name: str, client: Client, retrieve: Retrieve) -> DicomWebService:
+    set_up = settings.routing.destinations[name]
+    headers = {header: value.get_secret_value() for header, value in set_up.headers.items()}
+    if set_up.username is not None and set_up.password is not None:
+        headers |= authorization(set_up.username, set_up.password.get_secret_value())
+    return DicomWebService(name, set_up.url, client, retrieve, headers)

@@ -1,0 +1,210 @@
+"""Routing by a whole node: what arrives in any way is at its destinations, whatever happens."""
+
+import contextlib
+import hashlib
+import json
+import secrets
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tests.dcmtk import data_set_bytes, storescp, storescu
+from tests.generated import ct, ct_files, save, uid
+from tests.nodes import RunningNode, free_port, running, wait_until
+from tests.orthancs import RunningOrthanc, running_orthanc
+
+PASSWORD = "routing-password"
+
+
+def digests(files: list[Path]) -> set[str]:
+    """SHA-256 of what follows the file meta information."""
+    return {hashlib.sha256(data_set_bytes(path)).hexdigest() for path in files}
+
+
+def objects(node: RunningNode) -> set[str]:
+    """The files a node has stored, by what they hold."""
+    return digests([path for path in (node.data_dir / "objects").rglob("*") if path.is_file()])
+
+
+def received(folder: Path) -> set[str]:
+    return digests(list(folder.iterdir()))
+
+
+def of_orthanc(orthanc: RunningOrthanc) -> set[str]:
+    """What Orthanc has stored."""
+    found = set()
+    for instance in ask(f"{orthanc.http_url}/instances"):
+        with urllib.request.urlopen(f"{orthanc.http_url}/instances/{instance}/file") as answer:
+            content = answer.read()
+        path = orthanc.folder / "answer.dcm"
+        path.write_bytes(content)
+        found |= digests([path])
+    return found
+
+
+def ask(url: str, method: str = "GET", **headers: str) -> Any:
+    request = urllib.request.Request(url, method=method, headers=headers)
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.load(answer)
+
+
+def queue(node: RunningNode) -> dict[str, dict[str, Any]]:
+    shown = node.get_json("/api/queue?limit=0")
+    return {each["name"]: each for each in shown["subscriptions"]}
+
+
+def waiting(node: RunningNode, name: str) -> int:
+    return int(queue(node).get(name, {}).get("waiting", 0))
+
+
+@contextlib.contextmanager
+def routing_node(
+    folder: Path, mongodb_uri: str, peers: dict[str, int], **settings: Any
+) -> Iterator[RunningNode]:
+    """A node that passes on; settings of routing as they are in Python."""
+    with running(
+        folder,
+        HILUM_MONGODB_URI=mongodb_uri,
+        HILUM_MONGODB_DATABASE=f"test_{secrets.token_hex(6)}",
+        HILUM_DICOM_PEERS=json.dumps(
+            {title: {"host": "127.0.0.1", "port": port} for title, port in peers.items()}
+        ),
+        **{
+            f"HILUM_ROUTING_{name.upper()}": value if isinstance(value, str) else json.dumps(value)
+            for name, value in settings.items()
+        },
+    ) as node:
+        yield node
+
+
+def upload(node: RunningNode, path: Path) -> None:
+    """As a browser does."""
+    boundary = secrets.token_hex(8)
+    head = f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="a.dcm"\r\n\r\n'
+    post(node, "/api/dicom/upload", f"multipart/form-data; boundary={boundary}", head, path)
+
+
+def stow(node: RunningNode, path: Path) -> None:
+    boundary = secrets.token_hex(8)
+    head = f"--{boundary}\r\nContent-Type: application/dicom\r\n\r\n"
+    kind = f'multipart/related; type="application/dicom"; boundary={boundary}'
+    post(node, "/dicom-web/studies", kind, head, path)
+
+
+def post(node: RunningNode, path: str, content_type: str, head: str, file: Path) -> None:
+    boundary = head.split("\r\n", maxsplit=1)[0]
+    body = head.encode() + file.read_bytes() + f"\r\n{boundary}--\r\n".encode()
+    request = urllib.request.Request(
+        f"{node.http_url}{path}", body, {"Content-Type": content_type}, method="POST"
+    )
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        assert answer.status == 200
+
+
+def orthanc_upload(node: RunningNode, path: Path) -> None:
+    request = urllib.request.Request(f"{node.http_url}/instances", path.read_bytes(), method="POST")
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        assert answer.status == 200
+
+
+def test_what_arrives_in_any_way_is_where_the_rules_say(mongodb_uri: str, tmp_path: Path) -> None:
+    """To Orthanc everything, to a workstation the MR, to an archive the heads."""
+    by_dicom = ct_files(tmp_path / "ct", 3, study="ct")
+    mr = [
+        save(ct(number, study="mr", Modality="MR"), tmp_path / "mr" / f"{number}.dcm")
+        for number in (1, 2)
+    ]
+    own = save(ct(9, study="own", Modality="MR"), tmp_path / "own.dcm")
+    by_http = {
+        name: save(ct(1, study=name, StudyDescription="Kopf"), tmp_path / f"{name}.dcm")
+        for name in ("upload", "stow")
+    }
+    heads = digests(list(by_http.values()))
+    everything = digests([*by_dicom, *mr, own, *by_http.values()])
+    archive_settings = {
+        "HILUM_MONGODB_URI": mongodb_uri,
+        "HILUM_MONGODB_DATABASE": f"test_{secrets.token_hex(6)}",
+        "HILUM_HTTP_USERS": json.dumps({"router": PASSWORD}),
+    }
+    with (
+        running_orthanc(tmp_path / "orthanc") as orthanc,
+        running(tmp_path / "archive", **archive_settings) as archive,
+        storescp(tmp_path / "ws", "WORKSTATION") as workstation,
+        routing_node(
+            tmp_path / "node",
+            mongodb_uri,
+            {"ORTHANC": orthanc.dicom_port, "WORKSTATION": workstation},
+            shadow="ORTHANC",
+            destinations={
+                "ARCHIVE": {
+                    "url": f"{archive.http_url}/dicom-web",
+                    "username": "router",
+                    "password": PASSWORD,
+                }
+            },
+            rules={
+                "MR": {"to": "WORKSTATION", "when": {"modality": "MR", "source": "dicom"}},
+                "HEADS": {
+                    "to": "ARCHIVE",
+                    "when": {"study_description": "k?pf*", "source": "http"},
+                },
+            },
+        ) as node,
+    ):
+        assert len(storescu(node.peer, *by_dicom, *mr).acknowledged) == 5
+        assert len(storescu(node.peer, "-aet", "WORKSTATION", own).acknowledged) == 1
+        upload(node, by_http["upload"])
+        stow(node, by_http["stow"])
+        wait_until(lambda: of_orthanc(orthanc) == everything, what="the shadow has everything")
+        wait_until(lambda: objects(archive) == heads, what="the archive has its own")
+        wait_until(
+            lambda: received(tmp_path / "ws") == digests(mr), what="the workstation has its own"
+        )
+        states = queue(node)
+        assert set(states) == {
+            "shadow.ORTHANC",
+            "route.MR.WORKSTATION",
+            "route.HEADS.ARCHIVE",
+        }
+        wait_until(
+            lambda: not any(each["waiting"] for each in queue(node).values()), what="it is noted"
+        )
+        assert not any(each["dead"] for each in queue(node).values())
+        assert digests([own]) & received(tmp_path / "ws") == set(), "it came from there"
+        assert PASSWORD not in node.log + json.dumps(states)
+
+
+def test_a_destination_that_was_away_has_everything_when_it_is_back(
+    mongodb_uri: str, tmp_path: Path
+) -> None:
+    """Killed with a full queue, and again in the middle of delivering."""
+    files = [
+        path
+        for study in range(4)
+        for path in ct_files(tmp_path / f"in{study}", 30, study=study, size=16)
+    ]
+    gone = ct_files(tmp_path / "gone", 2, study="gone", size=16)
+    port = free_port()
+    out = tmp_path / "out"
+    with routing_node(tmp_path / "node", mongodb_uri, {"OLD": port}, shadow="OLD") as node:
+        assert len(storescu(node.peer, *files, *gone).acknowledged) == len(files) + 2
+        wait_until(lambda: waiting(node, "shadow.OLD") == len(files) + 2, what="all are queued")
+        delete(node, uid("gone"))
+        node.kill()
+        node.start()
+        assert waiting(node, "shadow.OLD") == len(files) + 2
+        wait_until(lambda: queue(node)["shadow.OLD"]["away"], what="it is found to be away")
+        with storescp(out, "OLD", port=port):
+            ask(f"{node.http_url}/api/queue/retry", "POST")
+            wait_until(lambda: len(list(out.iterdir())) > 5, what="it begins to receive")
+            node.kill()
+            node.start()
+            wait_until(lambda: not waiting(node, "shadow.OLD"), 60, "the queue is empty")
+        assert received(out) == digests(files)
+        assert queue(node)["shadow.OLD"]["dead"] == 0
+
+
+def delete(node: RunningNode, study: str) -> None:
+    request = urllib.request.Request(f"{node.http_url}/dicom-web/studies/{study}", method="DELETE")
+    urllib.request.urlopen(request, timeout=30).close()
