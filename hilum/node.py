@@ -43,6 +43,7 @@ from hilum.index.references import References
 from hilum.index.remover import Remover
 from hilum.index.resources import Resources
 from hilum.index.stability import Stability
+from hilum.index.retention import Candidates
 from hilum.index.sync_state import SyncStates
 from hilum.index.trash import TrashNotes
 from hilum.index.upload_log import UploadLog
@@ -73,6 +74,8 @@ from hilum.services.protection import Protection
 from hilum.services.pruning import keep_pruning
 from hilum.services.queue_view import QueueView
 from hilum.services.reindexing import Reindexing
+from hilum.services.retention import Retention, keep_retaining
+from hilum.services.retention_plan import Planner, Rules
 from hilum.services.retrieve import Retrieve
 from hilum.services.search import Search
 from hilum.services.stability import Announcing
@@ -125,6 +128,7 @@ class Core:
     references: References
     outbox: Outbox
     trashcan: Trashcan
+    retention: Retention
     protection: Protection
     database: Database
     spool: Spool
@@ -245,6 +249,9 @@ async def open_core(settings: Settings, changes: Changes | None = None) -> Async
             references=references,
             outbox=outbox,
             trashcan=trashcan,
+            retention=Retention(
+                _planner(settings, database, trash), Candidates(database), deletion, trashcan
+            ),
             protection=Protection(Protections(database)),
             database=database,
             spool=spool,
@@ -294,6 +301,24 @@ async def open_index(settings: Settings) -> AsyncIterator[OpenIndex]:
             Catalogue(database),
             Quarantine(settings.data_dir / "quarantine"),
         )
+
+
+@asynccontextmanager
+async def open_planner(settings: Settings) -> AsyncIterator[tuple[Planner, Candidates]]:
+    """Have the plans of retention by these settings, beside a node if one runs.
+
+    Raises
+    ------
+    StorageUnavailable, Invalid, IndexUnavailable
+        See `hilum.premises.beside`.
+    """
+    async with AsyncExitStack() as stack:
+        complete, _ = await stack.enter_async_context(beside(settings))
+        assert complete.mongodb.uri is not None
+        database = Database.connect(complete.mongodb.uri, complete.mongodb.database)
+        stack.callback(database.close)
+        trash = Trash(TrashNotes(database), TrashFolder(settings.data_dir / TRASH))
+        yield _planner(complete, database, trash), Candidates(database)
 
 
 @asynccontextmanager
@@ -386,6 +411,7 @@ def _tasks_of_the_leader(settings: Settings, core: Core, deliveries: Deliveries)
     )
     keep_events = timedelta(days=settings.events.keep_days)
     return [
+    tasks: list[Task] = [
         number,
         announcing.run,
         lambda: keep_pruning(core.outbox, keep_events),
@@ -393,6 +419,20 @@ def _tasks_of_the_leader(settings: Settings, core: Core, deliveries: Deliveries)
         lambda: keep_collecting(core.trashcan, keep),
         lambda: keep_giving_way(core.trashcan, reserve),
     ]
+    if core.retention.planner.rules.any:
+        tasks.append(lambda: keep_retaining(core.retention))
+    return tasks
+
+
+def _planner(settings: Settings, database: Database, trash: Trash) -> Planner:
+    rules = Rules(
+        max_age_days=settings.retention.max_age_days,
+        age_of=settings.retention.age_of,
+        max_bytes=settings.retention.max_bytes,
+        keep_free_bytes=settings.retention.keep_free_bytes,
+        modalities=settings.retention.modalities,
+    )
+    return Planner(rules, Candidates(database), Protections(database), trash)
 
 
 def _limits(settings: Settings) -> TimeLimits:
@@ -475,6 +515,7 @@ def _http_services(
         synchronisation=core.synchronisation,
         deletion=core.deletion if settings.http.allow_delete else None,
         trashcan=core.trashcan,
+        retention=core.retention.planner,
         protection=core.protection,
         probes={"db": core.database.ping, "storage": probe_storage},
         metrics=Metrics(colleagues),

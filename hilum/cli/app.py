@@ -20,6 +20,7 @@ from hilum.cli import (
     migrate,
     ohif,
     reindex,
+    retention,
     send,
     serve,
     verify,
@@ -67,6 +68,7 @@ app.command("config")(config.config)
 app.add_typer(migrate.app, name="migrate")
 app.add_typer(compare.app, name="compare")
 app.add_typer(ohif.app, name="ohif")
+app.add_typer(retention.app, name="retention")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

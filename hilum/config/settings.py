@@ -236,6 +236,32 @@ class StorageSettings(Section):
     )
 
 
+class RetentionSettings(Section):
+    """What is deleted by rule: nothing, unless set."""
+
+    max_age_days: Annotated[float, Field(ge=0, le=36_500, allow_inf_nan=False)] = Field(
+        default=0.0, description="Delete studies older than that; 0: none for its age"
+    )
+    age_of: Literal["received", "study"] = Field(
+        default="received",
+        description="What is that old: the last instance that came of a study, or its StudyDate",
+    )
+    max_bytes: ByteSize = Field(
+        default=ByteSize(0),
+        description="Delete the studies received first while all together have more; 0: no limit",
+    )
+    keep_free_bytes: ByteSize = Field(
+        default=ByteSize(0),
+        description="Empty the trash, then delete the studies received first, while less than "
+        "that is free on the disk; more than `storage.disk_reserve`. 0: no such rule",
+    )
+    modalities: Annotated[tuple[str, ...], NoDecode, BeforeValidator(comma_separated)] = Field(
+        default=(),
+        description="Only studies that have nothing but these modalities, separated by commas; "
+        "empty: all studies",
+    )
+
+
 class LogSettings(Section):
     """What the node says while it runs."""
 
@@ -278,6 +304,7 @@ class Settings(BaseSettings):
     storage: StorageSettings = StorageSettings()
     events: EventsSettings = EventsSettings()
     routing: RoutingSettings = RoutingSettings()
+    retention: RetentionSettings = RetentionSettings()
     log: LogSettings = LogSettings()
 
     @field_validator("routing", mode="wrap")
@@ -293,6 +320,16 @@ class Settings(BaseSettings):
     def _ports_differ(self) -> "Settings":
         if self.dicom.port == self.http.port:
             raise ValueError(f"dicom.port and http.port are both {self.http.port}")
+        return self
+
+    @model_validator(mode="after")
+    def _retention_comes_first(self) -> "Settings":
+        free, reserve = self.retention.keep_free_bytes, self.storage.disk_reserve
+        if 0 < free <= reserve:
+            raise ValueError(
+                f"retention.keep_free_bytes ({free}) is not above storage.disk_reserve "
+                f"({reserve}): instances would be refused before anything is deleted"
+            )
         return self
 
     @classmethod

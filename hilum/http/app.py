@@ -33,6 +33,7 @@ from hilum.http.pacs import Pacs
 from hilum.http.pages import Pages, add_security_headers
 from hilum.http.protection import ProtectionRoutes
 from hilum.http.queue import Queues
+from hilum.http.retention import RetentionRoutes
 from hilum.http.routes import note_route
 from hilum.http.studies import Studies
 from hilum.http.trash import TrashRoutes
@@ -53,6 +54,7 @@ from hilum.services.network import Network
 from hilum.services.pictures import Pictures
 from hilum.services.protection import Protection
 from hilum.services.queue_view import QueueView
+from hilum.services.retention_plan import Planner
 from hilum.services.retrieve import Retrieve
 from hilum.services.search import Search
 from hilum.services.synchronisation import Synchronisation
@@ -88,6 +90,7 @@ class Services:
     deletion: Deletion | None = None
     """None: nothing is deleted over the web."""
     trashcan: Trashcan | None = None
+    retention: Planner | None = None
     about: Mapping[str, Any] = field(default_factory=dict)
     """What ``/health`` says of the node beside its state."""
     users: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -132,6 +135,11 @@ def make_app(services: Services) -> web.Application:
             *(
                 TrashRoutes(services.trashcan, services.deletion is not None).routes()
                 if services.trashcan is not None
+                else ()
+            ),
+            *(
+                RetentionRoutes(services.retention).routes()
+                if services.retention is not None
                 else ()
             ),
             *Studies(services.search, services.protection).routes(),

@@ -90,6 +90,8 @@ class Remover:
         study_instance_uid: str,
         series_instance_uid: str | None = None,
         sop_instance_uid: str | None = None,
+        *,
+        only_study: str | None = None,
     ) -> list[str]:
         """Return the public ids of the instances of a study, a series, or of one instance.
 
@@ -102,6 +104,7 @@ class Remover:
             "StudyInstanceUID": study_instance_uid,
             "SeriesInstanceUID": series_instance_uid,
             "SOPInstanceUID": sop_instance_uid,
+            "study": only_study,
         }
         with translated():
             cursor = self._database.instances.find(

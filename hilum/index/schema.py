@@ -65,6 +65,7 @@ INDEXES: Final[dict[str, list[IndexModel]]] = {
         _index("accession_number", "search.AccessionNumber"),
         _index("modality", "ModalitiesInStudy", "-StudyDate", "-StudyTime", "_id"),
         _index("words", "words"),
+        _index("received", "received_at", "_id"),
         _UNSTABLE,
     ],
     "series": [

@@ -92,12 +92,18 @@ class Deletion:
         self._keep = keep
         self._outbox = outbox
 
+    @property
+    def keeps(self) -> bool:
+        """Whether what is deleted goes to the trash."""
+        return self._trash is not None and self._keep
+
     async def delete(
         self,
         study_instance_uid: str,
         series_instance_uid: str | None = None,
         sop_instance_uid: str | None = None,
         *,
+        only_study: str | None = None,
         by: str = "",
         reason: str = "",
     ) -> int:
@@ -107,6 +113,8 @@ class Deletion:
         ----------
         study_instance_uid, series_instance_uid, sop_instance_uid
             As far down as what is deleted.
+        only_study
+            The public id of the study, where two patients may have one of the same UID.
         by, reason
             Who asks for it, and why, for those who look at the trash or the log.
 
@@ -126,7 +134,7 @@ class Deletion:
             not stays.
         """
         uids = (study_instance_uid, series_instance_uid, sop_instance_uid)
-        ids = await self._remover.find(*uids)
+        ids = await self._remover.find(*uids, only_study=only_study)
         if not ids:
             what = sop_instance_uid or series_instance_uid or study_instance_uid
             raise NotFound(f"nothing is stored of {what}")

@@ -202,6 +202,21 @@ class Trashcan:
                 collected += await self.collect(entry.id)
         return collected
 
+    async def oldest(self) -> TrashEntry | None:
+        """Return the deletion that would be collected first, if there is one."""
+        entries = await self._notes.entries([State.KEPT])
+        return entries[-1] if entries else None
+
+    async def free_bytes(self) -> int:
+        """Return what is free on the file system of the trash.
+
+        Raises
+        ------
+        StorageUnavailable
+            It cannot be asked.
+        """
+        return await asyncio.to_thread(self._files.free_bytes)
+
     async def give_way(self, reserve_bytes: int) -> int:
         """Collect deletions, the oldest first, until the disk has room again.
 
@@ -216,7 +231,7 @@ class Trashcan:
         wanted = reserve_bytes * 3 // 2
 
         async def enough() -> bool:
-            return await asyncio.to_thread(self._files.free_bytes) >= wanted
+            return await self.free_bytes() >= wanted
 
         if await enough():
             return 0

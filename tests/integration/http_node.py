@@ -23,6 +23,7 @@ from hilum.index.queue_desk import QueueDesk
 from hilum.index.references import References
 from hilum.index.remover import Remover
 from hilum.index.resources import Resources
+from hilum.index.retention import Candidates
 from hilum.index.sync_state import SyncStates
 from hilum.index.trash import TrashNotes
 from hilum.index.upload_log import UploadLog
@@ -43,6 +44,7 @@ from hilum.services.promotion import Promotion
 from hilum.services.protection import Protection
 from hilum.services.queue_view import QueueView
 from hilum.services.reindexing import Reindexing
+from hilum.services.retention_plan import Planner, Rules
 from hilum.services.retrieve import Retrieve
 from hilum.services.search import Search
 from hilum.services.synchronisation import Synchronisation
@@ -53,6 +55,8 @@ from hilum.storage.quarantine import Quarantine
 from hilum.storage.spool import Spool
 from hilum.storage.trash import TrashFolder
 from tests.contract.spooling import received
+
+_NO_RULES = Rules()
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,7 @@ async def http_node(
     keepalive_seconds: float = 75,
     allow_delete: bool = False,
     keep_deleted: bool = False,
+    rules: Rules = _NO_RULES,
     policy: ConflictPolicy = "replace",
     workers: DecodeWorkers | None = None,
 ) -> AsyncIterator[HttpNode]:
@@ -157,6 +162,7 @@ async def http_node(
         attached=Attached(database),
         deletion=deletion if allow_delete else None,
         trashcan=Trashcan(trash, promotion),
+        retention=Planner(rules, Candidates(database), Protections(database), trash),
         protection=Protection(Protections(database)),
         probes={"db": database.ping, "storage": _in_thread(spool.check)},
         about={"aet": "TEST", "version": "0"},

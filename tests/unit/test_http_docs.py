@@ -41,6 +41,7 @@ def routes() -> Iterator[tuple[str, str]]:
         synchronisation=sentinel.synchronisation,
         deletion=sentinel.deletion,
         trashcan=sentinel.trashcan,
+        retention=sentinel.retention,
         protection=sentinel.protection,
         probes={"db": probe, "storage": probe},
     )

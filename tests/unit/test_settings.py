@@ -223,6 +223,7 @@ def test_the_documented_defaults_are_the_defaults() -> None:
         "HILUM_ROUTING_DESTINATIONS",
         "HILUM_ROUTING_RULES",
         "HILUM_ROUTING_SHADOW",
+        "HILUM_RETENTION_MODALITIES",
         "HILUM_WORKERS",
     }
     assert documented.keys() | unset == {variable_of(key) for key in setting_keys()}
@@ -266,3 +267,12 @@ def test_a_wrong_user_is_named_without_the_password() -> None:
         load({"HILUM_HTTP_USERS": '{"back:end": "s3cret"}'})
     assert "HILUM_HTTP_USERS" in str(caught.value)
     assert "s3cret" not in str(caught.value)
+
+
+def test_retention_has_to_come_before_the_reserve() -> None:
+    fault = faults_of({"HILUM_RETENTION_KEEP_FREE_BYTES": "512MiB"})
+    assert "storage.disk_reserve" in str(fault)
+    environ = {"HILUM_RETENTION_KEEP_FREE_BYTES": "2GiB", "HILUM_RETENTION_MODALITIES": "CR, DX"}
+    rules = load(environ).settings.retention
+    assert (rules.keep_free_bytes, rules.modalities) == (2 << 30, ("CR", "DX"))
+    assert load({}).settings.retention.max_age_days == 0
