@@ -42,8 +42,8 @@ from hilum.index.queue_desk import QueueDesk
 from hilum.index.references import References
 from hilum.index.remover import Remover
 from hilum.index.resources import Resources
-from hilum.index.stability import Stability
 from hilum.index.retention import Candidates
+from hilum.index.stability import Stability
 from hilum.index.sync_state import SyncStates
 from hilum.index.trash import TrashNotes
 from hilum.index.upload_log import UploadLog
@@ -410,7 +410,6 @@ def _tasks_of_the_leader(settings: Settings, core: Core, deliveries: Deliveries)
         Stability(core.database), core.outbox, settings.events.stable_after_seconds
     )
     keep_events = timedelta(days=settings.events.keep_days)
-    return [
     tasks: list[Task] = [
         number,
         announcing.run,
