@@ -23,7 +23,9 @@ from hilum.http.app import Services as HttpServices
 from hilum.http.app import make_app
 from hilum.http.colleagues import Colleagues
 from hilum.http.metrics import Metrics
+from hilum.http.orthanc.describe import Describer
 from hilum.http.outgoing.client import make_client
+from hilum.http.outgoing.orthanc_forms import OrthancForms
 from hilum.http.queue_metrics import QueueFigures
 from hilum.http.server import HttpServer
 from hilum.imaging.workers import DecodeWorkers
@@ -382,6 +384,8 @@ async def serving(
 @asynccontextmanager
 async def _deliveries(settings: Settings, core: Core) -> AsyncIterator[Deliveries]:
     """Have what tells others of events, to be run by the leader."""
+    describer = Describer(core.resources, core.attached)
+    forms = OrthancForms(core.resources, core.contents, describer)
     async with (
         make_client() as client,
         routing_subscriptions(
@@ -391,7 +395,7 @@ async def _deliveries(settings: Settings, core: Core) -> AsyncIterator[Deliverie
         yield Deliveries(
             core.outbox,
             Queue(core.database),
-            [*webhook_subscriptions(settings.events.webhooks, client), *routes],
+            [*webhook_subscriptions(settings.events.webhooks, client, forms), *routes],
             Pace(give_up_seconds=settings.events.give_up_after_hours * 3600),
         )
 

@@ -6,6 +6,7 @@ from functools import partial
 from hilum.config.events import WebhookSettings, shown_url
 from hilum.core.events import Event
 from hilum.http.outgoing.client import Client
+from hilum.http.outgoing.orthanc_forms import OrthancForms
 from hilum.http.outgoing.signing import signing_key
 from hilum.http.outgoing.webhook import Form, Webhook, hilum_form
 from hilum.services.subscriptions import Subscription
@@ -14,6 +15,7 @@ from hilum.services.subscriptions import Subscription
 def webhook_subscriptions(
     settings: Mapping[str, WebhookSettings],
     client: Client,
+    orthanc: OrthancForms,
 ) -> list[Subscription]:
     """Return a subscription for each webhook that is set.
 
@@ -23,8 +25,14 @@ def webhook_subscriptions(
         By name.
     client
         What they are posted with.
+    orthanc
+        Makes those forms of bodies that Orthanc's callbacks know.
     """
-    forms: dict[str, Form] = {"hilum": hilum_form}
+    forms: dict[str, Form] = {
+        "hilum": hilum_form,
+        "orthanc-instance": orthanc.stored_instance,
+        "orthanc-stable-study": orthanc.stable_study,
+    }
     return [
         _subscription(name, each, forms[each.format], client) for name, each in settings.items()
     ]

@@ -98,7 +98,7 @@ class WebhookSettings(Section):
     url: Url = Field(repr=False)
     kinds: tuple[Kind, ...] = ()
     """None: all that the format has a form for."""
-    format: Literal["hilum"] = "hilum"
+    format: Literal["hilum", "orthanc-instance", "orthanc-stable-study"] = "hilum"
     secret: Annotated[Secret, AfterValidator(_signing_secret)] | None = None
     headers: dict[HeaderName, HeaderValue] = Field(default={})
     timeout_seconds: Annotated[float, Field(gt=0, le=600)] = 10.0

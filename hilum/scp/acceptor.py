@@ -140,6 +140,7 @@ def accept(
         options=options,
         peer_maximum_pdu_bytes=information.maximum_pdu_bytes,
         limits=limits,
+        called_ae_title=pdu.called_ae_title,
     )
 
 

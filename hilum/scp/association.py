@@ -71,13 +71,15 @@ class Association:
     Parameters
     ----------
     peer_ae_title, peer_address
-        Of the other side, for logs and for the Move Originator.
+        Of the other side, for logs, for the Move Originator, and to say where instances are from.
     contexts
         The accepted presentation contexts by id.
     options
         What extended negotiation granted, by SOP class (PS3.7 D.3.3.5).
     peer_implementation
         Implementation Version Name of the other side, or its class UID.
+    called_ae_title
+        What it called this node.
     """
 
     def __init__(
@@ -91,9 +93,11 @@ class Association:
         limits: TimeLimits,
         options: Mapping[str, bytes] = MappingProxyType({}),
         peer_implementation: str = "",
+        called_ae_title: str = "",
     ) -> None:
         self.peer_ae_title = peer_ae_title
         self.peer_address = peer_address
+        self.called_ae_title = called_ae_title
         self.contexts = contexts
         self.options = options
         self.peer_maximum_pdu_bytes = peer_maximum_pdu_bytes

@@ -71,7 +71,12 @@ def _receive(request: Request, expected: Expected) -> Receipt:
     However this is left, by an abort in the middle for instance, an unfinished file goes.
     """
     association, ingest = request.association, request.services.ingest
-    origin = Origin(association.peer_ae_title, datetime.now(UTC))
+    origin = Origin(
+        association.peer_ae_title,
+        datetime.now(UTC),
+        remote_address=association.peer_address.rpartition(":")[0],
+        called_ae_title=association.called_ae_title,
+    )
     meta = file_meta(
         expected.sop_class_uid, expected.sop_instance_uid, request.context.transfer_syntax
     )
