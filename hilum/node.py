@@ -32,6 +32,7 @@ from hilum.imaging.workers import DecodeWorkers
 from hilum.index.attached import Attached
 from hilum.index.bookmark import Bookmark
 from hilum.index.catalogue import Catalogue
+from hilum.index.change_log import ChangeLog
 from hilum.index.changes import Changes
 from hilum.index.consignments import Consignments
 from hilum.index.database import Database
@@ -512,6 +513,7 @@ def _http_services(
         attached=core.attached,
         queue=queue,
         outbox=core.outbox,
+        change_log=ChangeLog(core.database, core.outbox),
         upload_log=upload_log,
         broadcast=Broadcast(EventFeed(core.outbox), QueueFeed(queue), UploadFeed(upload_log)),
         network=network,

@@ -41,6 +41,7 @@ from hilum.http.upload import Uploads
 from hilum.http.upload_log import UploadHistory
 from hilum.http.wado_uri import WadoUri
 from hilum.index.attached import Attached
+from hilum.index.change_log import ChangeLog
 from hilum.index.outbox import Outbox
 from hilum.index.resources import Resources
 from hilum.index.upload_log import UploadLog
@@ -81,6 +82,7 @@ class Services:
     network: Network
     queue: QueueView
     outbox: Outbox
+    change_log: ChangeLog
     upload_log: UploadLog
     broadcast: Broadcast
     synchronisation: Synchronisation

@@ -8,6 +8,7 @@ the numbers below it given, so a reader who has come to some number has missed n
 
 import time
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -21,9 +22,22 @@ from hilum.index.faults import translated
 #: In the collection ``meta``: how far numbers are given, and by whom (`index.numbering`).
 STATE: Final = "outbox"
 _EVENTS_PER_DOCUMENT: Final = 100
+#: Documents that are read at a time: most readers are near the end.
+_BATCH_SIZE: Final = 10
 #: Clocks are set back now and then.
 _CLOCK_MARGIN: Final = timedelta(minutes=1)
 _MICROSECONDS: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some events, and where those that follow begin."""
+
+    events: list[Event]
+    last: int
+    """Whoever asks for what is above it misses nothing."""
+    is_last: bool
+    """Whether nothing follows yet."""
 
 
 class Outbox:
@@ -82,25 +96,38 @@ class Outbox:
         IndexUnavailable
             MongoDB does not answer.
         """
-        events: list[Event] = []
-        wanted = None if kinds is None else {kind.value for kind in kinds}
+        with translated():
+            return await self._since(sequence, await self._published(), limit, kinds)
+
+    async def page(self, sequence: int, limit: int, kinds: Collection[Kind]) -> Page:
+        """Return the first events of these kinds above `sequence`, and where to go on.
+
+        Raises
+        ------
+        IndexUnavailable
+            MongoDB does not answer.
+        """
         with translated():
             published = await self._published()
-            if sequence >= published:
-                return []
-            query: Document = {"last": {"$gt": sequence, "$lte": published}}
-            if wanted is not None:
-                query["kinds"] = {"$in": sorted(wanted)}
-            found = self._outbox.find(query, {"first": 1, "events": 1}).sort("last", ASCENDING)
-            async for document in found.limit(limit + 1).batch_size(10):
-                for number, event in enumerate(document["events"], document["first"]):
-                    if number > sequence and (wanted is None or event["kind"] in wanted):
-                        events.append(_event(number, event))
-                if len(events) >= limit:
-                    break
+            events = await self._since(sequence, published, limit + 1, kinds)
+        last = published if len(events) <= limit else events[limit - 1].sequence
+        return Page(events[:limit], last, is_last=len(events) <= limit)
+
+    async def _since(
+        self, sequence: int, published: int, limit: int, kinds: Collection[Kind] | None
+    ) -> list[Event]:
+        if sequence >= published:
+            return []
+        events: list[Event] = []
+        query: Document = {"last": {"$gt": sequence, "$lte": published}, **_only(kinds)}
+        found = self._outbox.find(query, {"first": 1, "events": 1}).sort("last", ASCENDING)
+        async for document in found.limit(limit + 1).batch_size(_BATCH_SIZE):
+            events += [event for event in _events(document, kinds) if event.sequence > sequence]
+            if len(events) >= limit:
+                break
         return events[:limit]
 
-    async def latest(self, limit: int) -> list[Event]:
+    async def latest(self, limit: int, kinds: Collection[Kind] | None = None) -> list[Event]:
         """Return the events with the greatest numbers, in order.
 
         Raises
@@ -110,11 +137,10 @@ class Outbox:
         """
         events: list[Event] = []
         with translated():
-            query = {"last": {"$gt": 0, "$lte": await self._published()}}
+            query = {"last": {"$gt": 0, "$lte": await self._published()}, **_only(kinds)}
             found = self._outbox.find(query, {"first": 1, "events": 1}).sort("last", DESCENDING)
-            async for document in found.limit(limit).batch_size(10):
-                part = enumerate(document["events"], document["first"])
-                events = [_event(number, event) for number, event in part] + events
+            async for document in found.limit(limit).batch_size(_BATCH_SIZE):
+                events = [*_events(document, kinds), *events]
                 if len(events) >= limit:
                     break
         return events[-limit:]
@@ -223,6 +249,18 @@ def _document(draft: Draft) -> dict[str, Any]:
         "at": draft.at,
         "details": draft.details,
     }
+
+
+def _only(kinds: Collection[Kind] | None) -> Document:
+    return {} if kinds is None else {"kinds": {"$in": [kind.value for kind in kinds]}}
+
+
+def _events(document: Document, kinds: Collection[Kind] | None) -> list[Event]:
+    return [
+        _event(number, event)
+        for number, event in enumerate(document["events"], document["first"])
+        if kinds is None or event["kind"] in kinds
+    ]
 
 
 def _event(sequence: int, document: Document) -> Event:

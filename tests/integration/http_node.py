@@ -16,6 +16,7 @@ from hilum.imaging.workers import DecodeWorkers
 from hilum.index.attached import Attached
 from hilum.index.bookmark import Bookmark
 from hilum.index.catalogue import Catalogue
+from hilum.index.change_log import ChangeLog
 from hilum.index.database import Database
 from hilum.index.outbox import Outbox
 from hilum.index.protections import Protections
@@ -153,6 +154,7 @@ async def http_node(
         resources=Resources(database),
         queue=queue,
         outbox=outbox,
+        change_log=ChangeLog(database, outbox),
         upload_log=upload_log,
         broadcast=Broadcast(EventFeed(outbox), QueueFeed(queue), UploadFeed(upload_log)),
         network=Network.over(

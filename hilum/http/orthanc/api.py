@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from hilum.http.intake import Intake
+from hilum.http.orthanc.changes import Changes
 from hilum.http.orthanc.contents import ContentRoutes
 from hilum.http.orthanc.describe import Describer
 from hilum.http.orthanc.exports import Exports
@@ -36,6 +37,7 @@ def orthanc_routes(services: "Services", intake: Intake) -> list[web.RouteDef]:
         *Exports(services.network).routes(),
         *Peers().routes(),
         *System(services.search, services.about).routes(),
+        *Changes(services.change_log, services.outbox).routes(),
         *Store(intake).routes(),
         *Lists(resources, describer).routes(),
         *contents.routes(),
