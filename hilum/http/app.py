@@ -36,6 +36,7 @@ from hilum.http.queue import Queues
 from hilum.http.retention import RetentionRoutes
 from hilum.http.routes import note_route
 from hilum.http.studies import Studies
+from hilum.http.study_archive import StudyArchives
 from hilum.http.trash import TrashRoutes
 from hilum.http.upload import Uploads
 from hilum.http.upload_log import UploadHistory
@@ -144,6 +145,7 @@ def make_app(services: Services) -> web.Application:
                 if services.retention is not None
                 else ()
             ),
+            *StudyArchives(services.retrieve, services.resources).routes(),
             *Studies(services.search, services.protection).routes(),
             *ProtectionRoutes(services.protection).routes(),
             *Frames(services.pictures).routes(),

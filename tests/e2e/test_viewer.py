@@ -5,6 +5,7 @@ in the file that was sent, a film with the clock.
 """
 
 import re
+import zipfile
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -185,6 +186,18 @@ def test_viewports_are_filled_with_the_series_in_order(visit: Visit, study: str)
     for number, series in enumerate(SERIES[:4], 1):
         expect_series(page, number, series)
     expect(viewport(page, 1)).to_have_attribute("aria-current", "true")
+
+
+def test_a_study_is_taken_along(visit: Visit, study: str, tmp_path: Path) -> None:
+    page = visit.open_study(study)
+    with page.expect_download() as downloaded:
+        page.get_by_role("link", name="Download").click()
+    assert downloaded.value.suggested_filename == "TESTviewer-20260102.zip"
+    downloaded.value.save_as(tmp_path / "study.zip")
+    with zipfile.ZipFile(tmp_path / "study.zip") as archive:
+        assert archive.testzip() is None
+        assert len(archive.namelist()) == len(SERIES) * SLICES + 1
+        assert "DICOMDIR" in archive.namelist()
 
 
 def test_a_viewport_takes_all_the_room_and_gives_it_back(visit: Visit, study: str) -> None:

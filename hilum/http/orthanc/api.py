@@ -6,6 +6,7 @@ from aiohttp import web
 
 from hilum.http.intake import Intake
 from hilum.http.orthanc.changes import Changes
+from hilum.http.orthanc.archives import ArchiveRoutes
 from hilum.http.orthanc.contents import ContentRoutes
 from hilum.http.orthanc.describe import Describer
 from hilum.http.orthanc.exports import Exports
@@ -18,6 +19,7 @@ from hilum.http.orthanc.pictures import PictureRoutes
 from hilum.http.orthanc.queries import Queries
 from hilum.http.orthanc.store import Store
 from hilum.http.orthanc.system import System
+from hilum.services.archives import Archives
 
 if TYPE_CHECKING:
     from hilum.http.app import Services
@@ -42,4 +44,5 @@ def orthanc_routes(services: "Services", intake: Intake) -> list[web.RouteDef]:
         *Lists(resources, describer).routes(),
         *contents.routes(),
         *pictures.routes(),
+        *ArchiveRoutes(resources, Archives(resources, services.retrieve)).routes(),
     ]

@@ -78,6 +78,9 @@ export async function getStudy(studyUid, signal) {
   return (await getJson(`${STUDIES}/${encodeURIComponent(studyUid)}`, signal)).data;
 }
 
+/** Where a study can be had as a ZIP file. */
+export const archiveUrl = (studyUid) => `${STUDIES}/${encodeURIComponent(studyUid)}/archive`;
+
 /** Address of a study's frame as a PNG; `index` counts from 0 over the whole study. */
 export function frameUrl(studyUid, index, parameters = {}) {
   const query = new URLSearchParams(parameters).toString();

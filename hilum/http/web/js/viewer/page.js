@@ -1,5 +1,5 @@
 // The viewer: one study; its series down the side, some of them in viewports.
-import { ApiError, getStudy, isAbort } from "../api.js";
+import { ApiError, archiveUrl, getStudy, isAbort } from "../api.js";
 import { field, find, setText } from "../dom.js";
 import { personName } from "../format.js";
 import { Keymap } from "../keyboard.js";
@@ -97,6 +97,7 @@ export class ViewerPage {
     if (this.#study) this.#openWish();
     this.#poll.start();
     this.#view.focus();
+    find('[data-link="archive"]', this.#heading).href = archiveUrl(this.#studyUid);
     this.#linkToOhif();
   }
 
