@@ -36,6 +36,7 @@ def routes() -> Iterator[tuple[str, str]]:
         network=sentinel.network,
         queue=sentinel.queue,
         outbox=sentinel.outbox,
+        change_log=sentinel.change_log,
         upload_log=sentinel.upload_log,
         broadcast=sentinel.broadcast,
         synchronisation=sentinel.synchronisation,

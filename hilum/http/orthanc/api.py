@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from hilum.http.intake import Intake
-from hilum.http.orthanc.changes import Changes
 from hilum.http.orthanc.archives import ArchiveRoutes
+from hilum.http.orthanc.changes import Changes
 from hilum.http.orthanc.contents import ContentRoutes
 from hilum.http.orthanc.describe import Describer
 from hilum.http.orthanc.exports import Exports
