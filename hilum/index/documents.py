@@ -106,14 +106,15 @@ def instance_document(instance: Instance) -> dict[str, Any]:
         "blob": blob_document(instance.blob),
         "data_set_offset": header.data_set_offset,
         "pixels": _pixels_document(header.pixel_data),
-        **_origin_fields(instance.origin),
+        **origin_fields(instance.origin),
         "attributes": attributes,
         "main": _main_tags(Level.IMAGE, header),
         "search": _search_fields(_IMAGE_KEYWORDS, attributes),
     }
 
 
-def _origin_fields(origin: Origin) -> dict[str, Any]:
+def origin_fields(origin: Origin) -> dict[str, Any]:
+    """Return how a document says where a version came from; `origin_of` reads it."""
     fields: dict[str, Any] = {"received_at": origin.received_at, "source": origin.source}
     if origin.remote_address:
         fields["remote_address"] = origin.remote_address

@@ -17,18 +17,19 @@ from hilum.core.instance import Blob, Identity, Origin
 from hilum.core.levels import Level
 from hilum.index.database import Database, Document
 from hilum.index.derive import derive_series, derive_studies
+from hilum.index.documents import ORIGIN_FIELDS, origin_fields, origin_of
 from hilum.index.faults import translated
 
 _REVISION_BITS = 62
 _NEEDED: Final = {
     "PatientID": 1,
+    "hashed_patient_id": 1,
     "StudyInstanceUID": 1,
     "SeriesInstanceUID": 1,
     "SOPInstanceUID": 1,
     "blob": 1,
     "versions": 1,
-    "received_at": 1,
-    "source": 1,
+    **ORIGIN_FIELDS,
 }
 #: Versions in one note, which is one document of MongoDB.
 _VERSIONS_AT_ONCE: Final = 5_000
@@ -290,22 +291,7 @@ def removal_of(note: Mapping[str, Any]) -> Removal:
         note["trash"],
         note["begun_at"],
         tuple(
-            Removed(
-                Identity(
-                    each["PatientID"],
-                    each["StudyInstanceUID"],
-                    each["SeriesInstanceUID"],
-                    each["SOPInstanceUID"],
-                ),
-                tuple(
-                    RemovedFile(
-                        Blob(file["digest"], file["size"]),
-                        Origin(file["source"], file["received_at"]),
-                    )
-                    for file in each["files"]
-                ),
-            )
-            for each in note["instances"]
+            Removed(_identity(each), tuple(map(_file, each["files"]))) for each in note["instances"]
         ),
         note["reason"],
     )
@@ -324,21 +310,24 @@ def _portion(documents: Sequence[Document]) -> list[Document]:
 
 
 def _removed(document: Document) -> Removed:
-    current = {**document["blob"], **{key: document[key] for key in ("received_at", "source")}}
-    return Removed(
-        Identity(
-            document["PatientID"],
-            document["StudyInstanceUID"],
-            document["SeriesInstanceUID"],
-            document["SOPInstanceUID"],
-        ),
-        tuple(
-            RemovedFile(
-                Blob(file["digest"], file["size"]), Origin(file["source"], file["received_at"])
-            )
-            for file in (current, *document["versions"])
-        ),
+    current = RemovedFile(
+        Blob(document["blob"]["digest"], document["blob"]["size"]), origin_of(document)
     )
+    return Removed(_identity(document), (current, *map(_file, document["versions"])))
+
+
+def _identity(document: Mapping[str, Any]) -> Identity:
+    return Identity(
+        document["PatientID"],
+        document["StudyInstanceUID"],
+        document["SeriesInstanceUID"],
+        document["SOPInstanceUID"],
+        document.get("hashed_patient_id"),
+    )
+
+
+def _file(version: Document) -> RemovedFile:
+    return RemovedFile(Blob(version["digest"], version["size"]), origin_of(version))
 
 
 def _note(removal: Removal) -> Document:
@@ -356,6 +345,7 @@ def _instance_note(removed: Removed) -> Document:
     identity = removed.identity
     return {
         "PatientID": identity.patient_id,
+        "hashed_patient_id": identity.hashed_patient_id,
         "StudyInstanceUID": identity.study_instance_uid,
         "SeriesInstanceUID": identity.series_instance_uid,
         "SOPInstanceUID": identity.sop_instance_uid,
@@ -363,8 +353,7 @@ def _instance_note(removed: Removed) -> Document:
             {
                 "digest": file.blob.digest,
                 "size": file.blob.size_bytes,
-                "received_at": file.origin.received_at,
-                "source": file.origin.source,
+                **origin_fields(file.origin),
             }
             for file in removed.files
         ],

@@ -82,7 +82,14 @@ def _new_instance(decision: Decision, tags: Mapping[str, Any]) -> Draft:
     }
     if decision.pending.restored:
         details["restored"] = True
-    return _draft(Kind.NEW_INSTANCE, Level.IMAGE, instance, details, perhaps=decision.again)
+    return _draft(
+        Kind.NEW_INSTANCE,
+        Level.IMAGE,
+        instance,
+        details,
+        perhaps=decision.again,
+        restored=decision.pending.restored,
+    )
 
 
 def _begun(decision: Decision, left: set[str]) -> list[Draft]:
@@ -98,7 +105,16 @@ def _begun(decision: Decision, left: set[str]) -> list[Draft]:
         if resource in left:
             left.remove(resource)
             details = {"origin": _origin(instance.origin)}
-            told.append(_draft(kind, level, instance, details, perhaps=decision.again))
+            told.append(
+                _draft(
+                    kind,
+                    level,
+                    instance,
+                    details,
+                    perhaps=decision.again,
+                    restored=decision.pending.restored,
+                )
+            )
     return told
 
 
@@ -114,7 +130,13 @@ def _conflict(instance: Instance, *, current: str, outcome: str, again: bool) ->
 
 
 def _draft(
-    kind: Kind, level: Level, instance: Instance, details: Mapping[str, Any], *, perhaps: bool
+    kind: Kind,
+    level: Level,
+    instance: Instance,
+    details: Mapping[str, Any],
+    *,
+    perhaps: bool,
+    restored: str = "",
 ) -> Draft:
     identity = instance.header.identity
     received_at = instance.origin.received_at
@@ -135,7 +157,8 @@ def _draft(
         ),
         sop_instance_uid=identity.sop_instance_uid if level is Level.IMAGE else None,
         at=datetime.now(UTC),
-        occasion=f"{instance.blob.digest} {received_at.isoformat()}",
+        # What comes back from the trash has come before, and was told then.
+        occasion=f"{instance.blob.digest} {received_at.isoformat()} {restored}".rstrip(),
         details=details,
         perhaps_since=received_at if perhaps else None,
     )

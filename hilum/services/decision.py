@@ -39,8 +39,8 @@ class Pending:
     header: Header | None
     """None: to be read again from the entry's file."""
     outcome: "Future[Outcome]"
-    restored: bool = False
-    """It was deleted, and comes back: whatever is current by now stays so."""
+    restored: str = ""
+    """The deletion that it comes back from: whatever is current by now stays so."""
 
 
 @dataclass(frozen=True, slots=True)

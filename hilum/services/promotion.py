@@ -117,15 +117,17 @@ class Promotion:
             self._waiting.append(pending)
             return len(self._waiting) in {1, _BATCH_SIZE}
 
-    def restore(self, entries: Sequence[SpoolEntry]) -> "list[Future[Outcome]]":
+    def restore(self, entries: Sequence[SpoolEntry], deletion: str) -> "list[Future[Outcome]]":
         """Queue what was deleted and comes back, in this order; on the loop only.
 
         Parameters
         ----------
         entries
             Their files lie in the trash, and stay there until they are stored and indexed.
+        deletion
+            What is undone by it.
         """
-        found = [Pending(entry, None, Future(), restored=True) for entry in entries]
+        found = [Pending(entry, None, Future(), restored=deletion) for entry in entries]
         with self._lock:
             self._waiting.extend(found)
         if found:

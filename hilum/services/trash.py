@@ -140,7 +140,8 @@ class Trashcan:
                     SpoolEntry(self._files.path(deletion, each.blob.digest), each.blob, each.origin)
                     for each in files
                     if each.blob.digest in present
-                ]
+                ],
+                deletion,
             )
             await asyncio.gather(*map(_settled, outcomes))
         return len(await asyncio.to_thread(self._files.present, deletion, removal.digests))

@@ -105,6 +105,23 @@ async def test_a_deleted_study_is_gone_and_comes_back_as_it_was(
     assert (await restore(node, entry["id"]))[0] == 404
 
 
+async def test_a_patient_whose_id_orthanc_reads_otherwise_goes_and_comes_back(
+    node: HttpNode, database: Database
+) -> None:
+    content = encoded(ct(PatientID="  odd"))
+    await store(node, related(part(content)))
+    before = await snapshot(database)
+    assert "hashed_patient_id" in before[2][0]  # its ids do not follow from its Patient ID
+    assert await delete(node, uid(1)) == 204
+    assert (await snapshot(database), kept(node)) == ([[], [], []], sha256(content))
+    assert [resource for _, resource, _ in await told(database)] == [
+        before[2][0][field] for field in ("_id", "series", "study", "patient")
+    ]
+    (entry,) = await trash(node)
+    assert (await restore(node, entry["id"]))[0] == 200
+    assert await snapshot(database) == before
+
+
 async def test_an_instance_and_a_series_come_back_into_what_is_left(
     node: HttpNode, database: Database
 ) -> None:
