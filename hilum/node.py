@@ -390,7 +390,11 @@ async def _deliveries(settings: Settings, core: Core) -> AsyncIterator[Deliverie
     async with (
         make_client() as client,
         routing_subscriptions(
-            settings, core.retrieve, Consignments(core.database), _limits(settings), client
+            settings,
+            core.retrieve,
+            Consignments(core.database, settings.aet),
+            _limits(settings),
+            client,
         ) as routes,
     ):
         yield Deliveries(

@@ -86,7 +86,6 @@ class ConditionSettings(Section):
     source: Patterns | None = None
     calling_ae_title: Patterns | None = None
     called_ae_title: Patterns | None = None
-    remote_address: Patterns | None = None
 
 
 class RuleSettings(Section):

@@ -120,6 +120,9 @@ class Origin:
     """IP address of the peer; empty where it is not known."""
     called_ae_title: str = ""
     """What the peer called this node; empty where it did not."""
+    by_alias: bool = False
+    """Whether that is not this node's own AE title. Only then is it written down with the bytes,
+    which costs more than it is worth where all are the same."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,6 @@ from hilum.index.stored import StoredInstance
 _OF_INSTANCE: Final = {
     "sop_class_uid": "SOPClassUID",
     "transfer_syntax_uid": "TransferSyntaxUID",
-    "called_ae_title": "called_ae_title",
-    "remote_address": "remote_address",
 }
 _OF_SERIES: Final = {
     "modality": "Modality",
@@ -27,10 +25,18 @@ _OF_SERIES: Final = {
 }
 _OF_STUDY: Final = {"study_description": "StudyDescription"}
 #: Every trait there is, and the name of a condition on it.
-TRAITS: Final = ("source", "calling_ae_title", *_OF_INSTANCE, *_OF_SERIES, *_OF_STUDY)
+TRAITS: Final = (
+    *("source", "calling_ae_title", "called_ae_title"),
+    *_OF_INSTANCE,
+    *_OF_SERIES,
+    *_OF_STUDY,
+)
 
 #: What traits are made of.
-_FIELDS: Final = {"study": 1, "series": 1, "source": 1, **dict.fromkeys(_OF_INSTANCE.values(), 1)}
+_FIELDS: Final = {
+    **dict.fromkeys(("study", "series", "source", "called_ae_title"), 1),
+    **dict.fromkeys(_OF_INSTANCE.values(), 1),
+}
 #: Sources that are no AE titles (`hilum.core.instance.Origin`).
 _NOT_DICOM: Final = frozenset({"http", "import", "unknown"})
 
@@ -39,10 +45,16 @@ class Consignments:
     """Reads instances for routing. Runs on the loop of its database.
 
     Every method raises `IndexUnavailable` if MongoDB does not answer.
+
+    Parameters
+    ----------
+    ae_title
+        The node's own, which most senders call it.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, ae_title: str) -> None:
         self._database = database
+        self._ae_title = ae_title
 
     async def traits(self, ids: Collection[str]) -> dict[str, Traits]:
         """Return the traits of the instances with these public ids that are there."""
@@ -76,10 +88,17 @@ class Consignments:
                 **studies.get(each["study"], {}),
                 **series.get(each["series"], {}),
                 **_traits(each, _OF_INSTANCE),
-                **_sender(each["source"]),
+                **self._sender(each),
             }
             for each in documents
         }
+
+    def _sender(self, document: Document) -> Traits:
+        source = document["source"]
+        if source in _NOT_DICOM:
+            return {"source": source, "calling_ae_title": "", "called_ae_title": ""}
+        called = document.get("called_ae_title") or self._ae_title
+        return {"source": "dicom", "calling_ae_title": source, "called_ae_title": called}
 
     async def _above(
         self,
@@ -95,9 +114,3 @@ class Consignments:
 
 def _traits(document: Document, fields: dict[str, str]) -> Traits:
     return {trait: str(document.get(field) or "") for trait, field in fields.items()}
-
-
-def _sender(source: str) -> Traits:
-    if source in _NOT_DICOM:
-        return {"source": source, "calling_ae_title": ""}
-    return {"source": "dicom", "calling_ae_title": source}

@@ -76,6 +76,7 @@ def _receive(request: Request, expected: Expected) -> Receipt:
         datetime.now(UTC),
         remote_address=association.peer_address.rpartition(":")[0],
         called_ae_title=association.called_ae_title,
+        by_alias=association.called_ae_title != request.services.ae_title,
     )
     meta = file_meta(
         expected.sop_class_uid, expected.sop_instance_uid, request.context.transfer_syntax

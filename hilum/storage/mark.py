@@ -20,9 +20,11 @@ from typing import Final, Self
 from hilum.core.instance import Blob, Origin
 
 _NAME: Final = "user.hilum"
-# SHA-256, size, microseconds since 1970; the sender follows in UTF-8.
+# SHA-256, size, microseconds since 1970; the sender follows in UTF-8, and what he called us.
 _FIXED: Final = struct.Struct("<32sQq")
 _SOURCE_BYTES: Final = 160
+#: In front of the called AE title, if there is one; no byte of UTF-8.
+_BETWEEN: Final = b"\xff"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 # There is no such attribute, or the file system does not have any.
@@ -39,7 +41,10 @@ class Mark:
     def __bytes__(self) -> bytes:
         microseconds = (self.origin.received_at - _EPOCH) // _MICROSECOND
         digest, source = bytes.fromhex(self.blob.digest), self.origin.source.encode()
-        return _FIXED.pack(digest, self.blob.size_bytes, microseconds) + source[:_SOURCE_BYTES]
+        mark = _FIXED.pack(digest, self.blob.size_bytes, microseconds) + source[:_SOURCE_BYTES]
+        if not self.origin.by_alias:
+            return mark
+        return mark + _BETWEEN + self.origin.called_ae_title.encode()
 
     @classmethod
     def parse(cls, value: bytes) -> Self | None:
@@ -49,8 +54,10 @@ class Mark:
             received_at = _EPOCH + microseconds * _MICROSECOND
         except (struct.error, OverflowError):
             return None
-        source = value[_FIXED.size :].decode(errors="ignore")  # the last character may be cut
-        return cls(Blob(digest.hex(), size_bytes), Origin(source, received_at))
+        sender, _, called = value[_FIXED.size :].partition(_BETWEEN)
+        source = sender.decode(errors="ignore")  # the last character may be cut
+        origin = origin_of(source, received_at, called.decode(errors="ignore"))
+        return cls(Blob(digest.hex(), size_bytes), origin)
 
     @classmethod
     def of(cls, file: Path | int) -> Self | None:
@@ -77,6 +84,13 @@ class Mark:
             It cannot be marked.
         """
         os.setxattr(descriptor, _NAME, bytes(self))
+
+
+def origin_of(source: str, received_at: datetime, called_ae_title: str) -> Origin:
+    """Return the origin of a file as far as it is written down with its bytes."""
+    return Origin(
+        source, received_at, called_ae_title=called_ae_title, by_alias=bool(called_ae_title)
+    )
 
 
 def origin_unknown(status: os.stat_result) -> Origin:

@@ -15,6 +15,7 @@ from typing import Final, Self
 from urllib.parse import quote, unquote
 
 from hilum.core.instance import Origin
+from hilum.storage.mark import origin_of
 
 _NAME: Final = re.compile(
     r"(?P<time>\d{8}T\d{6}\.\d{6}Z)"
@@ -25,6 +26,8 @@ _SLOT: Final = re.compile(r"(?P<run>[0-9a-f]{8})(?P<number>[0-9a-f]{8,})\.slot")
 _TIME: Final = "%Y%m%dT%H%M%S.%fZ"
 # A file name may have 255 bytes; this leaves room for the other parts.
 _SOURCE_CHARACTERS: Final = 160
+#: In front of what the sender called this node; percent-encoded text has none.
+_BETWEEN: Final = ","
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,8 @@ class SpoolName:
     def __str__(self) -> str:
         time = self.origin.received_at.astimezone(UTC).strftime(_TIME)
         source = quote(self.origin.source, safe="")[:_SOURCE_CHARACTERS]
+        if self.origin.by_alias:
+            source += _BETWEEN + quote(self.origin.called_ae_title, safe="")
         return f"{time}-{self.run}{self.number:08x}-{source}.dcm"
 
     @classmethod
@@ -52,7 +57,8 @@ class SpoolName:
             received_at = datetime.strptime(match["time"], _TIME).replace(tzinfo=UTC)
         except ValueError:  # digits that are no time
             return None
-        origin = Origin(unquote(match["source"]), received_at)
+        source, _, called = match["source"].partition(_BETWEEN)
+        origin = origin_of(unquote(source), received_at, unquote(called))
         return cls(origin, match["run"], int(match["number"], 16))
 
 

@@ -70,6 +70,7 @@ def routing_node(
         HILUM_DICOM_PEERS=json.dumps(
             {title: {"host": "127.0.0.1", "port": port} for title, port in peers.items()}
         ),
+        HILUM_EVENTS_STABLE_AFTER_SECONDS="1",
         **{
             f"HILUM_ROUTING_{name.upper()}": value if isinstance(value, str) else json.dumps(value)
             for name, value in settings.items()
@@ -109,19 +110,19 @@ def orthanc_upload(node: RunningNode, path: Path) -> None:
 
 
 def test_what_arrives_in_any_way_is_where_the_rules_say(mongodb_uri: str, tmp_path: Path) -> None:
-    """To Orthanc everything, to a workstation the MR, to an archive the heads."""
+    """To Orthanc everything, to a workstation the MR, to an archive what is stable."""
     by_dicom = ct_files(tmp_path / "ct", 3, study="ct")
     mr = [
         save(ct(number, study="mr", Modality="MR"), tmp_path / "mr" / f"{number}.dcm")
         for number in (1, 2)
     ]
     own = save(ct(9, study="own", Modality="MR"), tmp_path / "own.dcm")
+    not_called = save(ct(3, study="mr", Modality="MR"), tmp_path / "mr.dcm")
     by_http = {
         name: save(ct(1, study=name, StudyDescription="Kopf"), tmp_path / f"{name}.dcm")
-        for name in ("upload", "stow")
+        for name in ("upload", "stow", "orthanc")
     }
-    heads = digests(list(by_http.values()))
-    everything = digests([*by_dicom, *mr, own, *by_http.values()])
+    everything = digests([*by_dicom, *mr, not_called, own, *by_http.values()])
     archive_settings = {
         "HILUM_MONGODB_URI": mongodb_uri,
         "HILUM_MONGODB_DATABASE": f"test_{secrets.token_hex(6)}",
@@ -144,28 +145,38 @@ def test_what_arrives_in_any_way_is_where_the_rules_say(mongodb_uri: str, tmp_pa
                 }
             },
             rules={
-                "MR": {"to": "WORKSTATION", "when": {"modality": "MR", "source": "dicom"}},
+                "MR": {
+                    "to": "WORKSTATION",
+                    "when": {"modality": "MR", "source": "dicom", "called_ae_title": "MR_*"},
+                },
+                "STABLE": {"to": "ARCHIVE", "on": "stable-study"},
                 "HEADS": {
-                    "to": "ARCHIVE",
+                    "to": "WORKSTATION",
+                    "on": "stable-series",
                     "when": {"study_description": "k?pf*", "source": "http"},
                 },
             },
         ) as node,
     ):
-        assert len(storescu(node.peer, *by_dicom, *mr).acknowledged) == 5
-        assert len(storescu(node.peer, "-aet", "WORKSTATION", own).acknowledged) == 1
+        assert len(storescu(node.peer, *by_dicom, not_called).acknowledged) == 4
+        room = ("-aec", "MR_ROOM", *node.peer[2:])
+        assert len(storescu(room, *mr).acknowledged) == 2
+        assert len(storescu(room, "-aet", "WORKSTATION", own).acknowledged) == 1
         upload(node, by_http["upload"])
         stow(node, by_http["stow"])
+        orthanc_upload(node, by_http["orthanc"])
         wait_until(lambda: of_orthanc(orthanc) == everything, what="the shadow has everything")
-        wait_until(lambda: objects(archive) == heads, what="the archive has its own")
+        wait_until(lambda: objects(archive) == everything, what="the archive has every study")
+        expected = digests([*mr, *by_http.values()])
         wait_until(
-            lambda: received(tmp_path / "ws") == digests(mr), what="the workstation has its own"
+            lambda: received(tmp_path / "ws") == expected, what="the workstation has its own"
         )
         states = queue(node)
         assert set(states) == {
             "shadow.ORTHANC",
             "route.MR.WORKSTATION",
-            "route.HEADS.ARCHIVE",
+            "route.STABLE.ARCHIVE",
+            "route.HEADS.WORKSTATION",
         }
         wait_until(
             lambda: not any(each["waiting"] for each in queue(node).values()), what="it is noted"

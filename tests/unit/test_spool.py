@@ -589,12 +589,15 @@ def test_a_mark_of_a_calling_ae_title_fits_into_an_inode() -> None:
 
 @given(
     source=st.text(st.characters(exclude_categories=["Cs"]), max_size=300),
+    called=st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=16),
     received_at=st.datetimes(timezones=st.just(UTC)),
 )
-def test_marks_survive_any_sender_and_time(source: str, received_at: datetime) -> None:
+def test_marks_survive_any_sender_and_time(source: str, called: str, received_at: datetime) -> None:
     blob = Blob(sha256(source.encode()).hexdigest(), len(source))
-    found = Mark.parse(bytes(Mark(blob, Origin(source, received_at))))
+    origin = Origin(source, received_at, called_ae_title=called, by_alias=bool(called))
+    found = Mark.parse(bytes(Mark(blob, origin)))
     assert found is not None
+    assert found.origin.called_ae_title == called
     assert (found.blob, found.origin.received_at) == (blob, received_at)
     assert source.startswith(found.origin.source)
     assert found.origin.source == source or len(source.encode()) > 160
@@ -604,7 +607,15 @@ def test_recovery_knows_files_of_either_way_in_one_folder(
     marked: Spool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After an upgrade, and after a spool was moved to a file system of the other kind."""
-    origins = [Origin("CT1", ORIGIN.received_at + timedelta(seconds=number)) for number in range(4)]
+    origins = [
+        Origin(
+            source="CT1",
+            received_at=ORIGIN.received_at + timedelta(seconds=number),
+            called_ae_title=called,
+            by_alias=bool(called),
+        )
+        for number, called in enumerate(["", "", "ROOM,1", "ROOM,1"])
+    ]
     by_mark = [spooled(marked, b"0", origins[0]), spooled(marked, b"2", origins[2])]
     with monkeypatch.context() as patched:
         without_attributes(patched)
