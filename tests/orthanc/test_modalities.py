@@ -220,6 +220,7 @@ STUDIES = {"Level": "Study", "Query": {"PatientID": "TEST-S*", "StudyDescription
     [
         STUDIES,
         {"Level": "Patient", "Query": {"PatientName": "Test^*"}},
+        {"Level": "Studies", "Query": {"PatientID": "TEST-S1"}},
         {"Level": "study", "Query": {"0010,0010": "test^Ü", "00080060": ""}},
         {"Level": "Series", "Query": {"StudyInstanceUID": uid("S1"), "Modality": ""}},
         {

@@ -11,13 +11,16 @@ from hilum.core.instance import Attributes
 from hilum.core.levels import LEVEL_OF, Level, json_tag
 from hilum.core.peer import Modality
 from hilum.http.orthanc.errors import BAD_FILE_FORMAT, OUT_OF_RANGE, Refusal
-from hilum.http.orthanc.resources import NAMES
+from hilum.http.orthanc.resources import NAMES, PLURALS
 
 #: How a tag may be written beside its keyword.
 _TAG: Final = re.compile(r"([0-9A-Fa-f]{4})[,-]?([0-9A-Fa-f]{4})")
 _NUMBERS: Final = frozenset({"FD", "FL", "SL", "SS", "SV", "UL", "US", "UV"})
 _GROUPS: Final = ("Alphabetic", "Ideographic", "Phonetic")
-_LEVELS: Final = {name.lower(): level for level, name in NAMES.items()} | {"image": Level.IMAGE}
+#: In the singular and in the plural.
+_LEVELS: Final = {
+    name.lower(): level for names in (NAMES, PLURALS) for level, name in names.items()
+} | {"image": Level.IMAGE, "images": Level.IMAGE}
 _DATES: Final = frozenset({"DA", "TM", "DT"})
 #: Asked for whatever is asked for, from the first level of them on downwards.
 _ALWAYS: Final = {
