@@ -6,7 +6,7 @@ from typing import Final
 
 from hilum.core.errors import NotFound
 from hilum.core.instance import PixelData
-from hilum.imaging.decode import NATIVE, decode_frame, decoded_photometric_interpretation
+from hilum.imaging.decode import NATIVE, Samples, decode_frame, decoded_photometric_interpretation
 from hilum.imaging.description import ImageDescription, describe
 from hilum.imaging.extraction import extract
 from hilum.imaging.formats import encode
@@ -61,15 +61,9 @@ def draw(
     Reads the header, once, and the frame; nothing else of the file. Compressed frames
     may crash the process: see `decode_frame`.
     """
-    try:
-        description = _described(path, pixel_data, transfer_syntax_uid, data_set_offset)
-        with path.open("rb") as file:
-            reader = open_reader(file, transfer_syntax_uid, data_set_offset)
-            frame = read_frame(reader, pixel_data, frame_index, description.frame_bits)
-    except FileNotFoundError as error:
-        raise NotFound(f"there is no file {path.name}") from error
-    pixels = decode_frame(description, frame, transfer_syntax_uid)
-    photometric = decoded_photometric_interpretation(description, frame, transfer_syntax_uid)
+    description, pixels, photometric = decoded(
+        path, pixel_data, transfer_syntax_uid, data_set_offset, frame_index
+    )
     if rendering.values is not None:
         return encode_values(description, pixels, frame_index, photometric)
     if rendering.extraction is not None:
@@ -80,6 +74,30 @@ def draw(
         overlays = _overlays(path, pixel_data, transfer_syntax_uid, data_set_offset)
     picture = render(description, pixels, frame_index, rendering, photometric, overlays)
     return encode(picture, rendering.format, rendering.quality)
+
+
+def decoded(
+    path: Path,
+    pixel_data: PixelData,
+    transfer_syntax_uid: str,
+    data_set_offset: int,
+    frame_index: int,
+) -> tuple[ImageDescription, Samples, str]:
+    """Return one frame of a file: what its header says, its samples, and what they mean.
+
+    Parameters and errors are those of `draw`; the samples are `decode_frame`'s, the
+    Photometric Interpretation is `decoded_photometric_interpretation`'s.
+    """
+    try:
+        description = _described(path, pixel_data, transfer_syntax_uid, data_set_offset)
+        with path.open("rb") as file:
+            reader = open_reader(file, transfer_syntax_uid, data_set_offset)
+            frame = read_frame(reader, pixel_data, frame_index, description.frame_bits)
+    except FileNotFoundError as error:
+        raise NotFound(f"there is no file {path.name}") from error
+    pixels = decode_frame(description, frame, transfer_syntax_uid)
+    photometric = decoded_photometric_interpretation(description, frame, transfer_syntax_uid)
+    return description, pixels, photometric
 
 
 @lru_cache(maxsize=_DESCRIPTIONS)

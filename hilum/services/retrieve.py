@@ -11,6 +11,7 @@ from hilum.core.errors import Corrupt, NoPixelData, NotFound
 from hilum.core.instance import PixelData
 from hilum.core.query import Query
 from hilum.imaging.around import Rewritten, rewrite_around
+from hilum.imaging.arrays import frame_array
 from hilum.imaging.compress import compress_file, compress_frame
 from hilum.imaging.encode import ENCODED
 from hilum.imaging.extents import Extent, stored_extents
@@ -197,6 +198,23 @@ class Retrieve:
         if is_native(instance.transfer_syntax_uid):
             return await asyncio.to_thread(raw_frame, *arguments)
         return await self._workers.call(raw_frame, *arguments, owner=instance.identity.series)
+
+    async def frame_array(
+        self, instance: StoredInstance, frame_index: int, *, rescale: bool
+    ) -> bytes:
+        """Return one frame, counted from 0, as a ``.npy`` file.
+
+        Raises
+        ------
+        NoPixelData, NotFound, Invalid, Unsupported, Corrupt
+            See `hilum.imaging.arrays.frame_array`.
+        Temporary
+            The node is stopping.
+        """
+        arguments = (*self._frame(instance, frame_index), rescale)
+        if is_native(instance.transfer_syntax_uid):
+            return await asyncio.to_thread(frame_array, *arguments)
+        return await self._workers.call(frame_array, *arguments, owner=instance.identity.series)
 
     async def compressed_frame(
         self, instance: StoredInstance, frame_index: int, transfer_syntax_uid: str

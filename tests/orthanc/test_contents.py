@@ -182,3 +182,17 @@ def test_many_tags_take_little_memory(servers: SideBySide, instances: dict[str, 
     with urllib.request.urlopen(url) as answer:
         assert answer.headers["Transfer-Encoding"] == "chunked"
         assert instances["CT_small"] in json.load(answer)
+
+
+@pytest.mark.parametrize("form", ["", "?simplify", "?short"])
+def test_modules_are_orthancs(servers: SideBySide, instances: dict[str, str], form: str) -> None:
+    for name in ("CT_small", "reportsi", "rtplan"):
+        each = instances[name]
+        servers.same(f"/instances/{each}/module{form}")
+        for level, plural in (("patient", "patients"), ("study", "studies"), ("series", "series")):
+            if (name, level) == ("reportsi", "patient"):
+                continue  # one of many without an id: any of them may speak for all
+            found = ask(servers.orthanc.http_url, f"/instances/{each}/{level}").json["ID"]
+            assert servers.same(f"/{plural}/{found}/module{form}")
+            if level == "study":
+                servers.same(f"/studies/{found}/module-patient{form}")

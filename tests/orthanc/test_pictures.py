@@ -161,3 +161,51 @@ def test_a_wrong_parameter_is_refused(
 ) -> None:
     ours, theirs = servers.both(f"/instances/{instances['CT_small']}/rendered?{wrong}")
     assert 400 <= ours.status < 500 <= theirs.status + 100
+
+
+def array(answer: Answer) -> "np.ndarray":
+    assert answer.status == 200
+    loaded = np.load(io.BytesIO(answer.body))
+    return loaded if isinstance(loaded, np.ndarray) else loaded["arr_0"]
+
+
+@pytest.mark.parametrize("below", ["frames/0/numpy", "numpy", "frames/0/numpy?compress=1"])
+@pytest.mark.parametrize("rescale", ["1", "0"])
+def test_arrays_are_orthancs(
+    servers: SideBySide, instances: dict[str, str], below: str, rescale: str
+) -> None:
+    for name in ("CT_small", "cine", "signed", "inverse", "SC_rgb_small_odd", "liver_1frame"):
+        sign = "&" if "?" in below else "?"
+        path = f"/instances/{instances[name]}/{below}{sign}rescale={rescale}"
+        ours, theirs = servers.both(path)
+        assert ours.media_type == theirs.media_type
+        if "compress" in path:
+            with np.load(io.BytesIO(theirs.body)) as packed:
+                (expected,) = packed.values()
+        else:
+            expected = array(theirs)
+        found = array(ours)
+        assert (found.shape, found.dtype) == (expected.shape, expected.dtype), name
+        assert np.array_equal(found, expected), name
+
+
+def test_a_series_is_one_array(servers: SideBySide, instances: dict[str, str]) -> None:
+    series = servers.both(f"/instances/{instances['cine']}/series")[1].json["ID"]
+    ours, theirs = servers.both(f"/series/{series}/numpy")
+    assert np.array_equal(array(ours), array(theirs))
+    assert array(ours).shape == (FRAMES, 48, 64, 1)
+
+
+def test_matlab_is_told_what_orthanc_tells(servers: SideBySide, instances: dict[str, str]) -> None:
+    for name in ("CT_small", "signed", "SC_rgb_small_odd"):
+        servers.same(f"/instances/{instances[name]}/matlab")
+    servers.same(f"/instances/{instances['cine']}/frames/3/matlab")
+
+
+def test_no_array_of_what_is_no_image(servers: SideBySide, instances: dict[str, str]) -> None:
+    for below in ("numpy", "frames/0/numpy", "matlab"):
+        ours, _ = servers.both(f"/instances/{instances['rtplan']}/{below}")
+        assert ours.status == 415
+    for below in ("frames/10/numpy", "frames/10/matlab"):
+        ours, theirs = servers.both(f"/instances/{instances['cine']}/{below}")
+        assert ours.status == theirs.status == 400

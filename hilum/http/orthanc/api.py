@@ -6,6 +6,7 @@ from aiohttp import web
 
 from hilum.http.intake import Intake
 from hilum.http.orthanc.archives import ArchiveRoutes
+from hilum.http.orthanc.arrays import ArrayRoutes
 from hilum.http.orthanc.changes import Changes
 from hilum.http.orthanc.contents import ContentRoutes
 from hilum.http.orthanc.describe import Describer
@@ -44,5 +45,6 @@ def orthanc_routes(services: "Services", intake: Intake) -> list[web.RouteDef]:
         *Lists(resources, describer).routes(),
         *contents.routes(),
         *pictures.routes(),
+        *ArrayRoutes(resources, services.retrieve).routes(),
         *ArchiveRoutes(resources, Archives(resources, services.retrieve)).routes(),
     ]

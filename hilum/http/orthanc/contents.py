@@ -8,12 +8,14 @@ from aiohttp import web
 
 from hilum.core.errors import NotFound
 from hilum.core.levels import Level
+from hilum.core.modules import MODULES
 from hilum.http.dicomweb.instances import stored_part
 from hilum.http.dicomweb.media_types import DICOM
 from hilum.http.dicomweb.related import Part, entity_tag, send_single
 from hilum.http.dicomweb.sending import FileRange
 from hilum.http.orthanc.resources import id_of, level_of, path_of
 from hilum.http.orthanc.styled import JSON, json_answer, styled
+from hilum.http.orthanc.tag_names import short_name
 from hilum.imaging.element_names import name_of, tag_of
 from hilum.imaging.scan import PIXEL_DATA_TAGS
 from hilum.imaging.tag_json import Form
@@ -58,6 +60,8 @@ class ContentRoutes:
             web.get(instance("/pdf"), self._pdf),
             web.get(instance("/content"), self._content),
             web.get(instance("/content/{path:.*}"), self._content),
+            web.get(path_of(*Level, below="/module"), self._module),
+            web.get(path_of(Level.STUDY, below="/module-patient"), self._module),
             web.get(path_of(*_SEVERAL, below="/instances-tags"), self._instances_tags),
             web.get(path_of(*_SEVERAL, below="/shared-tags"), self._shared_tags),
         ]
@@ -136,6 +140,17 @@ class ContentRoutes:
             return await send_single(request, Part(media_type, pieces), etag)
         finally:
             found.close()
+
+    async def _module(self, request: web.Request) -> web.Response:
+        level = level_of(request)
+        first, *_ = await self._resources.instances(level, id_of(request))
+        form, ignored = _form(request.query), _ignored(request.query)
+        tags = await self._contents.tags(first, form, ignored)
+        patient = request.path.endswith("/module-patient")
+        keywords = MODULES[Level.PATIENT if patient else level]
+        named = form == "simple"
+        wanted = keywords if named else {short_name(tag_of(each)) for each in keywords}
+        return json_answer({tag: said for tag, said in tags.items() if tag in wanted})
 
     async def _instances_tags(self, request: web.Request) -> web.StreamResponse:
         instances = await self._resources.instances(level_of(request), id_of(request))
