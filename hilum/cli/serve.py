@@ -5,6 +5,7 @@ import contextlib
 import shutil
 import socket
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated
 
@@ -51,13 +52,19 @@ def serve(
         mongodb__uri=mongodb_uri,
     )
     logging.configure(settings.log.format, settings.log.level)
-    log.info("starting", version=__version__, data_dir=str(settings.data_dir))
+
+    @contextlib.asynccontextmanager
+    async def announced() -> AsyncIterator[None]:
+        # From here on a signal is a wish to stop, and no longer the end.
+        log.info("starting", version=__version__, data_dir=str(settings.data_dir))
+        async with running(settings):
+            yield
 
     def greet() -> None:
         if settings.log.format != "json":  # else who reads this wants JSON and no more
             console.print(banner(settings))
 
-    asyncio.run(run_until_told(running(settings), when_ready=greet))
+    asyncio.run(run_until_told(announced(), when_ready=greet))
     log.info("stopped")
 
 
