@@ -1,10 +1,12 @@
 """Receivers of webhooks: real HTTP servers in threads, which fail, hang, die and come back."""
 
+import base64
 import contextlib
+import hmac
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -113,6 +115,29 @@ class Receiver:
             if reply.status != 204:
                 request.send_header("Content-Length", "0")
             request.end_headers()
+
+
+def is_signed(posted: Posted, key: bytes) -> bool:
+    """Whether a signature holds, by the text of Standard Webhooks and nothing of ours."""
+    headers = posted.headers
+    signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + posted.body
+    expected = base64.b64encode(hmac.digest(key, signed, "sha256")).decode()
+    return headers["webhook-signature"] == f"v1,{expected}"
+
+
+def out_of_order(taken: Iterable[Posted]) -> list[str]:
+    """Return the ids of what came first when something later of its study had come."""
+    seen: set[str] = set()
+    last: dict[str, int] = {}
+    wrong = []
+    for posted in taken:
+        told, key = posted.json, posted.headers["webhook-id"]
+        if key not in seen:
+            if told["sequence"] < last.get(told["study"], 0):
+                wrong.append(key)
+            last[told["study"]] = told["sequence"]
+        seen.add(key)
+    return wrong
 
 
 @contextlib.contextmanager

@@ -203,8 +203,8 @@ class Queue:
         with translated():
             # Some at a time: one command for a million would outlast its time limit.
             while found := await self._deliveries.find(
-                old, {"_id": 1}, sort={"sequence": 1}
-            ).to_list(_AT_ONCE):
+                old, {"_id": 1}, sort={"sequence": 1}, limit=_AT_ONCE
+            ).to_list(None):
                 done = await self._deliveries.update_many(
                     {**old, "_id": {"$in": [each["_id"] for each in found]}},
                     {"$set": {"state": "dead", "error": reason, "finished_at": datetime.now(UTC)}},

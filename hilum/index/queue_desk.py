@@ -139,11 +139,15 @@ class QueueDesk:
                     "state": State.DEAD.value,
                     "finished_at": {"$lt": began},
                 }
-                fields = {"subscription": 1, "study": 1}
-                while found := await self._deliveries.find(dead, fields).to_list(_AT_ONCE):
+                while found := await self._some(dead):
                     retried += await self._requeue(name, found)
             await self._hurry(names)
         return retried
+
+    async def _some(self, which: Document) -> list[Document]:
+        """Return ids and studies of the first deliveries that are meant."""
+        cursor = self._deliveries.find(which, {"study": 1}, limit=_AT_ONCE)
+        return await cursor.to_list(None)
 
     async def _requeue(self, subscription: str, documents: Sequence[Document]) -> int:
         now = datetime.now(UTC)
@@ -210,7 +214,7 @@ class QueueDesk:
             document = await self._subscriptions.find_one({"_id": subscription})
             if document is None:
                 raise NotFound(f"no subscription {subscription[:100]!r}")
-            while found := await self._deliveries.find(which, {"_id": 1}).to_list(_AT_ONCE):
+            while found := await self._some(which):
                 done = await self._deliveries.delete_many(
                     {"_id": {"$in": [each["_id"] for each in found]}}
                 )

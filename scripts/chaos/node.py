@@ -1,5 +1,6 @@
 """A node as its own processes, with everything that may be done to them."""
 
+import json
 import os
 import signal
 import socket
@@ -104,6 +105,13 @@ class Node:
 
     def _log(self) -> str:
         return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
+
+    def leader_pid(self) -> int:
+        """Return the worker that does what one does for all, or has come in its place."""
+        lines = [json.loads(line) for line in self._log().splitlines() if line.startswith("{")]
+        number = [each["worker"] for each in lines if each["event"] == "this worker leads"][-1]
+        started = [each for each in lines if each["event"] == "worker started"]
+        return int([each["pid"] for each in started if each["worker"] == number][-1])
 
     def health(self, part: str = "") -> int:
         """Return the HTTP status of ``/health``, or of one part of it; 0: no answer."""

