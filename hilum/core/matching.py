@@ -22,7 +22,9 @@ _LARGEST_INTEGER: Final = 2**63 - 1
 _LONGEST_KEY: Final = 4096
 
 
-def matching_of(keyword: str, values: Sequence[str], *, fuzzy: bool = False) -> Matching | None:
+def matching_of(
+    keyword: str, values: Sequence[str], *, fuzzy: bool = False, any_case: bool = False
+) -> Matching | None:
     r"""Return how a key with these values matches, None if it matches everything.
 
     Parameters
@@ -34,6 +36,8 @@ def matching_of(keyword: str, values: Sequence[str], *, fuzzy: bool = False) -> 
         of nothing but ``*``, the key is universal.
     fuzzy
         Whether names match by the beginnings of their words.
+    any_case
+        Whether other text matches in capitals and small letters alike, as names always do.
 
     Raises
     ------
@@ -56,7 +60,7 @@ def matching_of(keyword: str, values: Sequence[str], *, fuzzy: bool = False) -> 
             return None
         if len(text) > _LONGEST_KEY:
             raise Invalid(f"{keyword}: a key of {len(text)} characters")
-        matching = _single(keyword, vr, text, fuzzy=fuzzy)
+        matching = _single(keyword, vr, text, fuzzy=fuzzy, any_case=any_case)
         if matching is None:
             return None
         alternatives.append(matching)
@@ -66,14 +70,16 @@ def matching_of(keyword: str, values: Sequence[str], *, fuzzy: bool = False) -> 
 
 
 def _single(
-    keyword: str, vr: str, text: str, *, fuzzy: bool
+    keyword: str, vr: str, text: str, *, fuzzy: bool, any_case: bool
 ) -> Exact | Wildcard | Range | PersonName | None:
     if vr == "PN":
         groups = tuple(fold_name_group(group) for group in text.split("=")[:NAME_GROUPS])
         universal = not any(group.strip("*^") for group in groups)
         return None if universal else PersonName(groups, fuzzy)
     if vr in _WILDCARD_VRS and ("*" in text or "?" in text):
-        return Wildcard(text)
+        return Wildcard(text, any_case)
+    if any_case and vr in _WILDCARD_VRS and text.lower() != text.upper():
+        return Wildcard(text, any_case)
     try:
         if vr in SPAN_OF:
             return _temporal(vr, text)

@@ -42,6 +42,8 @@ class Wildcard:
     """Wild card matching (PS3.4 C.2.2.2.4): ``*`` any characters, ``?`` exactly one."""
 
     pattern: str
+    any_case: bool = False
+    """Whether letters match in capitals and small alike."""
 
 
 @dataclass(frozen=True, slots=True)

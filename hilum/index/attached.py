@@ -5,13 +5,25 @@ or restored has them still, and the index is rebuilt without touching them.
 """
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import Final
+
+from pymongo import ReturnDocument
 
 from hilum.core.levels import Level
 from hilum.index.database import Database
 from hilum.index.faults import translated
 
 _COLLECTION: Final = "attached"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Metadata under one number."""
+
+    value: bytes
+    revision: int
+    """How often it has been replaced."""
 
 
 class Attached:
@@ -73,21 +85,37 @@ class Attached:
             cursor = self._documents.find({"level": level.value, "labels": condition}, {"_id": 1})
             return [each["_id"] for each in await cursor.to_list(None)], constraint != "None"
 
-    async def metadata(self, public_id: str) -> dict[int, bytes]:
-        """Return the metadata of a resource, by number."""
+    async def metadata(self, ids: Collection[str]) -> dict[str, dict[int, Entry]]:
+        """Return the metadata of those resources that have any, by number."""
         with translated():
-            document = await self._documents.find_one({"_id": public_id}, {"metadata": 1})
-        kept = (document or {}).get("metadata", {})
-        return {int(number): bytes(value) for number, value in kept.items()}
-
-    async def set_metadata(self, level: Level, public_id: str, number: int, value: bytes) -> None:
-        """Give a resource metadata under a number, in place of what was there."""
-        with translated():
-            await self._documents.update_one(
-                {"_id": public_id},
-                {"$set": {f"metadata.{number}": value, "level": level.value}},
-                upsert=True,
+            cursor = self._documents.find(
+                {"_id": {"$in": list(ids)}, "metadata": {"$exists": True}}, {"metadata": 1}
             )
+            documents = await cursor.to_list(None)
+        return {
+            document["_id"]: {
+                int(number): Entry(bytes(kept["value"]), kept["revision"] - 1)
+                for number, kept in document["metadata"].items()
+            }
+            for document in documents
+        }
+
+    async def set_metadata(self, level: Level, public_id: str, number: int, value: bytes) -> Entry:
+        """Give a resource metadata under a number, in place of what was there."""
+        field = f"metadata.{number}"
+        with translated():
+            document = await self._documents.find_one_and_update(
+                {"_id": public_id},
+                {
+                    "$set": {f"{field}.value": value, "level": level.value},
+                    "$inc": {f"{field}.revision": 1},
+                },
+                {field: 1},
+                upsert=True,
+                return_document=ReturnDocument.AFTER,
+            )
+        assert document is not None
+        return Entry(value, document["metadata"][str(number)]["revision"] - 1)
 
     async def remove_metadata(self, public_id: str, number: int) -> None:
         """Take metadata away from a resource. Idempotent."""

@@ -93,8 +93,8 @@ def _clause(field: str, keyword: str, matching: Matching) -> Filter:
     match matching:
         case Exact(value):
             return {field: value}
-        case Wildcard(pattern):
-            return {field: Regex(wildcard_pattern(pattern), "s")}
+        case Wildcard(pattern, any_case):
+            return {field: Regex(wildcard_pattern(pattern), "si" if any_case else "s")}
         case Range():
             if field == "StudyDate":
                 # A value that is no date is in this field too: a range has two ends.

@@ -5,14 +5,17 @@ what it contains. Every answer takes as many round trips as there are levels in 
 the number of resources.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+import re
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from bson.regex import Regex
+
 from hilum.core.errors import NotFound
-from hilum.core.levels import Level
-from hilum.core.main_tags import MAIN_DICOM_TAGS, main_dicom_tags
+from hilum.core.levels import LEVEL_OF, Level, json_tag
+from hilum.core.main_tags import MAIN_DICOM_TAGS, main_dicom_tags, text_of
 from hilum.index.database import Database, Document
 from hilum.index.documents import STORED_FIELDS, stored_instance
 from hilum.index.faults import translated
@@ -42,6 +45,8 @@ _FIELDS: Final[Document] = {
     "updated_at": 1,
     "stable": 1,
     "source": 1,
+    "remote_address": 1,
+    "called_ae_title": 1,
     "main": 1,
     # Only where the text was not kept.
     "attributes": {"$cond": [{"$eq": [{"$type": "$main"}, "object"]}, "$$REMOVE", "$attributes"]},
@@ -59,7 +64,8 @@ class Resource:
     level: Level
     id: str
     patient: str
-    """Public ids of what contains it, and its own; empty below its level."""
+    """Public ids of what contains it, and its own; empty below its level. Of a patient, the
+    newest study."""
     study: str
     series: str
     main: dict[str, str]
@@ -75,6 +81,9 @@ class Resource:
     stable: bool
     source: str
     """Who sent the last of it: a calling AE title, ``http``, ``import``."""
+    remote_address: str
+    """Of an instance, as far as it is known: where it came from, and what this node was called."""
+    called_ae_title: str
     studies: int
     """How many it contains, itself included."""
     series_count: int
@@ -83,11 +92,23 @@ class Resource:
     stored: StoredInstance | None = field(default=None, repr=False)
     """Of an instance: where its bytes are."""
 
+    def at(self, level: Level) -> str:
+        """Return the public id of what contains it at a level, or its own; empty below it.
+
+        Of a patient's studies it is the newest.
+        """
+        ids = {
+            Level.PATIENT: self.patient,
+            Level.STUDY: self.study,
+            Level.SERIES: self.series,
+            Level.IMAGE: self.id if self.level is Level.IMAGE else "",
+        }
+        return ids[level]
+
     @property
     def parent(self) -> str:
         """Public id of what contains it; empty for a patient."""
-        above = {Level.STUDY: self.patient, Level.SERIES: self.study, Level.IMAGE: self.series}
-        return above.get(self.level, "")
+        return self.at(self.level.above[-1]) if self.level.above else ""
 
 
 class Resources:
@@ -227,6 +248,41 @@ class Resources:
                 found.setdefault(each["series"], []).append(_main(Level.IMAGE, each))
         return found
 
+    async def texts(
+        self, resources: Sequence[Resource], keywords: Sequence[str]
+    ) -> dict[str, dict[str, str]]:
+        """Return attributes of resources as text, by public id and keyword.
+
+        Parameters
+        ----------
+        resources
+            Of one level.
+        keywords
+            Of what the index keeps at that level or above it, computed ones too; others, and
+            what a resource does not have, are left out.
+
+        Raises
+        ------
+        IndexUnavailable
+            MongoDB does not answer.
+        """
+        texts: dict[str, dict[str, str]] = {each.id: {} for each in resources}
+        for level in _STORED:
+            here = [each for each in keywords if _kept_at(each) is level]
+            owners = {each.id: each.at(level) for each in resources}
+            if not here or not all(owners.values()):
+                continue
+            fields = {"main": 1, **dict.fromkeys(here, 1)}
+            fields |= {f"attributes.{json_tag(keyword)}": 1 for keyword in here}
+            with translated():
+                cursor = self._database.collection(level).find(
+                    {"_id": {"$in": list(set(owners.values()))}}, fields
+                )
+                documents = {each["_id"]: each for each in await cursor.to_list(None)}
+            for key, owner in owners.items():
+                texts[key] |= _texts(documents.get(owner, {}), here)
+        return texts
+
     async def instances(self, level: Level, public_id: str) -> list[StoredInstance]:
         """Return the instances of a resource in reading order: by study, series, instance.
 
@@ -247,6 +303,54 @@ class Resources:
         if not found:
             raise NotFound(f"no {level.value.lower()} {public_id[:44]}")
         return [found[key] for key in ids if key in found]
+
+    async def first_instance(self, level: Level, public_id: str) -> StoredInstance:
+        """Return the first instance of a resource in reading order.
+
+        Raises
+        ------
+        NotFound
+            There is no such resource.
+        IndexUnavailable
+            MongoDB does not answer.
+        """
+        with translated():
+            while level is not Level.IMAGE:
+                container, level = level, _BELOW[level]
+                field = _CONTAINER[level]
+                document = await self._database.collection(level).find_one(
+                    {field: public_id}, STORED_FIELDS, sort=_SORT[level]
+                )
+                if document is None:
+                    raise NotFound(f"no {container.value.lower()} {public_id[:44]}")
+                public_id = document["_id"]
+        return (await self.instances(level, public_id))[0]
+
+    async def lookup(self, identifier: str) -> list[tuple[Level, str]]:
+        """Return the resources that an identifier of DICOM names, by level and public id.
+
+        Parameters
+        ----------
+        identifier
+            A Patient ID, in whatever case, or a Study, Series or SOP Instance UID.
+
+        Raises
+        ------
+        IndexUnavailable
+            MongoDB does not answer.
+        """
+        patient: Any = identifier
+        if identifier.lower() != identifier.upper():
+            patient = Regex(f"^{re.escape(identifier)}$", "i")
+        with translated():
+            patients = await self._database.studies.distinct("patient", {"PatientID": patient})
+            found = [(Level.PATIENT, key) for key in sorted(patients)]
+            for level in _STORED:
+                cursor = self._database.collection(level).find(
+                    {level.unique_key: identifier}, {"_id": 1}
+                )
+                found += [(level, each["_id"]) for each in await cursor.to_list(None)]
+        return found
 
     async def level_of(self, public_id: str) -> Level:
         """Return the level of whatever has this public id.
@@ -294,6 +398,8 @@ def _resource(level: Level, document: Document) -> Resource:
         updated_at=updated_at,
         stable=_is_stable(document, updated_at),
         source=document.get("source", ""),
+        remote_address=document.get("remote_address", ""),
+        called_ae_title=document.get("called_ae_title", ""),
         studies=1,
         series_count=document.get("NumberOfStudyRelatedSeries", 1),
         instances=instances.get(level, 1),
@@ -309,7 +415,7 @@ def _patient(studies: list[Document]) -> Resource:
         level=Level.PATIENT,
         id=each[0].patient,
         patient=each[0].patient,
-        study="",
+        study=each[0].id,
         series="",
         main=each[0].patient_main,
         patient_main=each[0].patient_main,
@@ -319,6 +425,8 @@ def _patient(studies: list[Document]) -> Resource:
         updated_at=max(study.updated_at for study in each),
         stable=all(study.stable for study in each),
         source=each[0].source,
+        remote_address="",
+        called_ae_title="",
         studies=len(each),
         series_count=sum(study.series_count for study in each),
         instances=sum(study.instances for study in each),
@@ -334,12 +442,26 @@ def _main(level: Level, document: Document) -> dict[str, str]:
     return {keyword: kept[keyword] for keyword in MAIN_DICOM_TAGS[level] if keyword in kept}
 
 
+def _kept_at(keyword: str) -> Level | None:
+    """Return the level whose documents have an attribute; a patient's are in studies."""
+    level = LEVEL_OF.get(keyword)
+    return Level.STUDY if level is Level.PATIENT else level
+
+
+def _texts(document: Document, keywords: Sequence[str]) -> dict[str, str]:
+    texts = {}
+    for keyword in keywords:
+        element = document.get("attributes", {}).get(json_tag(keyword))
+        if (text := document.get("main", {}).get(keyword)) is not None:
+            texts[keyword] = text
+        elif element is not None:
+            texts[keyword] = text_of(element)
+        elif keyword in document:
+            value = document[keyword]
+            texts[keyword] = text_of({"Value": value if isinstance(value, list) else [value]})
+    return texts
+
+
 def _is_stable(document: Document, updated_at: datetime) -> bool:
     stable: bool | None = document.get("stable")
     return datetime.now(UTC) - updated_at > _AT_REST if stable is None else stable
-
-
-def contained_levels(level: Level) -> Iterable[Level]:
-    """Return the levels below `level`, from the top."""
-    levels = tuple(Level)
-    return levels[levels.index(level) + 1 :]

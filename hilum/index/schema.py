@@ -61,6 +61,7 @@ INDEXES: Final[dict[str, list[IndexModel]]] = {
         _index("patient_newest", "PatientID", "-StudyDate", "-StudyTime", "_id"),
         _index("name_newest", "search.PatientName", "-StudyDate", "-StudyTime", "_id"),
         # With the beginning of a name, as people ask for patients.
+        _index("public_patient", "patient"),
         _index("birth_date", "search.PatientBirthDate"),
         _index("accession_number", "search.AccessionNumber"),
         _index("modality", "ModalitiesInStudy", "-StudyDate", "-StudyTime", "_id"),

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.nodes import running
+from tests.orthanc.corpus import given_files, varied_files
 from tests.orthanc.side_by_side import SideBySide
 from tests.orthancs import running_orthanc
 
@@ -15,3 +16,10 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SideBySide]:
     folder = tmp_path_factory.mktemp("servers")
     with running(folder / "hilum") as hilum, running_orthanc(folder / "orthanc") as orthanc:
         yield SideBySide(hilum, orthanc)
+
+
+@pytest.fixture(scope="module")
+def stored(servers: SideBySide, tmp_path_factory: pytest.TempPathFactory) -> SideBySide:
+    """Both servers with all the files in them."""
+    servers.store([*varied_files(tmp_path_factory.mktemp("files")), *given_files()])
+    return servers

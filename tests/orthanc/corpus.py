@@ -5,8 +5,10 @@ import warnings
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pydicom
+from pydicom.datadict import DicomDictionary
 from pydicom.errors import InvalidDicomError
 
 from tests.corpus import charset_files, pydicom_files, real_files
@@ -69,8 +71,25 @@ def varied_files(folder: Path) -> list[Path]:
         for number in (1, 2)
     ]
     second = ct(1, study="other", PatientID="TEST-two", PatientName="Test^two")
-    made = [odd, *cardiac, *slices, *temporal, *series, second]
+    full = ct(1, study="full", **all_attributes())
+    made = [full, odd, *cardiac, *slices, *temporal, *series, second]
     return [save(each, folder / f"{place:03}.dcm") for place, each in enumerate(made)]
+
+
+def all_attributes() -> dict[str, Any]:
+    """Return a value for nearly every attribute of text in the dictionary, by keyword."""
+    values: dict[str, Any] = {"DA": "20200102", "TM": "101112", "IS": "3", "AS": "010Y"}
+    values |= dict.fromkeys(("LO", "SH", "CS", "PN", "LT", "ST"), "A")
+    return {
+        keyword: values[vr]
+        for tag, (vr, _, _, _, keyword) in DicomDictionary.items()
+        if keyword and vr in values and tag >> 16 in {0x08, 0x10, 0x12, 0x18, 0x20, 0x32, 0x40}
+    } | {
+        "SpecificCharacterSet": "ISO_IR 192",
+        "PatientID": "TEST-full",
+        "PatientName": "Test^full",
+        "Modality": "CT",
+    }
 
 
 def given_files() -> list[Path]:

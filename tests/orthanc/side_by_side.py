@@ -19,6 +19,9 @@ from tests.orthancs import RunningOrthanc
 #: Members that no two servers agree on: moments, names of files, what was configured.
 DIFFERS = frozenset({"LastUpdate", "ReceptionDate", "FileUuid", "Uuid", "IsStable"})
 
+#: What Orthanc 1.12 tells of a resource, and 1.10 does not.
+NEWER = ("Labels",)
+
 _SECONDS = 60
 
 
@@ -51,6 +54,15 @@ def without(value: Any, members: Collection[str]) -> Any:
         return {k: without(v, members) for k, v in value.items() if k not in members}
     if isinstance(value, list):
         return [without(item, members) for item in value]
+    return value
+
+
+def in_order(value: Any) -> Any:
+    """Return JSON with its lists sorted: where the order is not promised."""
+    if isinstance(value, dict):
+        return {key: in_order(member) for key, member in value.items()}
+    if isinstance(value, list):
+        return sorted((in_order(item) for item in value), key=repr)
     return value
 
 

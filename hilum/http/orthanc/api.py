@@ -7,17 +7,24 @@ from aiohttp import web
 from hilum.http.intake import Intake
 from hilum.http.orthanc.archives import ArchiveRoutes
 from hilum.http.orthanc.arrays import ArrayRoutes
+from hilum.http.orthanc.attachments import AttachmentRoutes
+from hilum.http.orthanc.bulk import BulkRoutes
 from hilum.http.orthanc.changes import Changes
 from hilum.http.orthanc.contents import ContentRoutes
+from hilum.http.orthanc.delete import DeleteRoutes
 from hilum.http.orthanc.describe import Describer
 from hilum.http.orthanc.exports import Exports
 from hilum.http.orthanc.find import Find
 from hilum.http.orthanc.jobs import JobResources
+from hilum.http.orthanc.labels import LabelRoutes
 from hilum.http.orthanc.lists import Lists
+from hilum.http.orthanc.metadata import MetadataRoutes
 from hilum.http.orthanc.modalities import Modalities
 from hilum.http.orthanc.peers import Peers
 from hilum.http.orthanc.pictures import PictureRoutes
+from hilum.http.orthanc.protected import ProtectedRoutes
 from hilum.http.orthanc.queries import Queries
+from hilum.http.orthanc.search import SearchRoutes
 from hilum.http.orthanc.store import Store
 from hilum.http.orthanc.system import System
 from hilum.services.archives import Archives
@@ -28,8 +35,8 @@ if TYPE_CHECKING:
 
 def orthanc_routes(services: "Services", intake: Intake) -> list[web.RouteDef]:
     """Return the routes, each group from the file that answers them."""
-    resources = services.resources
-    describer = Describer(resources, services.attached)
+    resources, attached, deletion = services.resources, services.attached, services.deletion
+    describer = Describer(resources, attached)
     contents = ContentRoutes(resources, services.contents, services.bulk_data, services.retrieve)
     pictures = PictureRoutes(resources, services.pictures, services.retrieve)
     return [
@@ -43,6 +50,13 @@ def orthanc_routes(services: "Services", intake: Intake) -> list[web.RouteDef]:
         *Changes(services.change_log, services.outbox).routes(),
         *Store(intake).routes(),
         *Lists(resources, describer).routes(),
+        *(DeleteRoutes(resources, deletion).routes() if deletion is not None else ()),
+        *ProtectedRoutes(resources, services.protection).routes(),
+        *MetadataRoutes(resources, attached).routes(),
+        *LabelRoutes(resources, attached).routes(),
+        *AttachmentRoutes(resources, services.retrieve).routes(),
+        *SearchRoutes(services.search, resources, attached, describer).routes(),
+        *BulkRoutes(resources, attached, describer).routes(),
         *contents.routes(),
         *pictures.routes(),
         *ArrayRoutes(resources, services.retrieve).routes(),

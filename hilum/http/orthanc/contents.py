@@ -143,7 +143,7 @@ class ContentRoutes:
 
     async def _module(self, request: web.Request) -> web.Response:
         level = level_of(request)
-        first, *_ = await self._resources.instances(level, id_of(request))
+        first = await self._resources.first_instance(level, id_of(request))
         form, ignored = _form(request.query), _ignored(request.query)
         tags = await self._contents.tags(first, form, ignored)
         patient = request.path.endswith("/module-patient")

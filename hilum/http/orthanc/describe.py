@@ -12,7 +12,7 @@ from hilum.core.levels import Level
 from hilum.core.main_tags import expected_number, whole
 from hilum.http.orthanc.resources import NAMES
 from hilum.http.orthanc.system import moment
-from hilum.http.orthanc.tag_names import Form, in_form
+from hilum.http.orthanc.tag_names import Form, in_form, keyword_named
 from hilum.index.attached import Attached
 from hilum.index.resources import Resource, Resources
 
@@ -31,7 +31,14 @@ class Describer:
         self._resources = resources
         self._attached = attached
 
-    async def one(self, level: Level, public_id: str, form: Form = Form.HUMAN) -> dict[str, Any]:
+    async def one(
+        self,
+        level: Level,
+        public_id: str,
+        form: Form = Form.HUMAN,
+        *,
+        requested: Sequence[str] = (),
+    ) -> dict[str, Any]:
         """Return what is told of one resource.
 
         Raises
@@ -40,18 +47,37 @@ class Describer:
             There is none.
         """
         resource = await self._resources.one(level, public_id)
-        return (await self.all(level, [resource], form))[0]
+        return (await self.all(level, [resource], form, requested=requested))[0]
 
     async def some(
-        self, level: Level, ids: Sequence[str], form: Form = Form.HUMAN
+        self,
+        level: Level,
+        ids: Sequence[str],
+        form: Form = Form.HUMAN,
+        *,
+        requested: Sequence[str] = (),
     ) -> list[dict[str, Any]]:
         """Return what is told of those resources that are there, in the order of `ids`."""
-        return await self.all(level, await self._resources.some(level, ids), form)
+        resources = await self._resources.some(level, ids)
+        return await self.all(level, resources, form, requested=requested)
 
     async def all(
-        self, level: Level, resources: Sequence[Resource], form: Form
+        self,
+        level: Level,
+        resources: Sequence[Resource],
+        form: Form,
+        *,
+        requested: Sequence[str] = (),
     ) -> list[dict[str, Any]]:
-        """Return what is told of resources of one level."""
+        """Return what is told of resources of one level.
+
+        Parameters
+        ----------
+        form
+            How tags are named.
+        requested
+            Tags to tell beside the main ones, named in any way (Orthanc 1.11).
+        """
         if not resources:
             return []
         ids = [resource.id for resource in resources]
@@ -59,6 +85,8 @@ class Describer:
         children: Mapping[str, list[str]] = {}
         if level in _CHILDREN:
             children = await self._resources.children(level, ids)
+        keywords = [keyword for name in requested if (keyword := keyword_named(name))]
+        texts = await self._resources.texts(resources, keywords) if keywords else {}
         states: Mapping[str, tuple[int, str]] = {}
         if level is Level.SERIES:
             states = await self._states(resources)
@@ -86,6 +114,8 @@ class Describer:
                 told["FileSize"] = resource.stored.blob.size_bytes
                 told["FileUuid"] = file_uuid(resource.stored.blob.digest)
                 told["IndexInSeries"] = whole(index_in_series(resource.main))
+            if requested:
+                told["RequestedTags"] = in_form(texts.get(resource.id, {}), form)
             described.append(told)
         return described
 
@@ -109,6 +139,13 @@ def form_of(query: MultiMapping[str]) -> Form:
     if "short" in query:
         return Form.SHORT
     return Form.FULL if "full" in query else Form.HUMAN
+
+
+def requested_of(query: MultiMapping[str]) -> list[str]:
+    """Return the tags that the arguments of a URL ask for beside the main ones."""
+    # As Orthanc 1.11 called it, and as later ones do.
+    text = query.get("requested-tags", query.get("requestedTags", ""))
+    return [name.strip() for name in text.split(";") if name.strip()]
 
 
 def file_uuid(digest: str) -> str:

@@ -43,6 +43,7 @@ INEXISTENT_ITEM: Final = 7
 BAD_REQUEST: Final = 8
 BAD_FILE_FORMAT: Final = 15
 UNKNOWN_RESOURCE: Final = 17
+UNKNOWN_TAG: Final = 27
 #: Of all of them, its words (Orthanc's Enumerations.cpp).
 _WORDS: Final = {
     -1: "Internal error",
@@ -60,7 +61,7 @@ _WORDS: Final = {
     19: "The file storage is full",
     20: "Corrupted file (e.g. inconsistent MD5 hash)",
     23: "Incompatible format of the images",
-    28: "Cannot parse a JSON document",
+    27: "Unknown DICOM tag",
     36: "The database is currently not available (probably a transient situation)",
     37: "This job was canceled",
     46: "A resource with this identifier already exists",

@@ -7,11 +7,11 @@ from typing import Any, Final
 from aiohttp import web
 
 from hilum.core.levels import Level
-from hilum.http.orthanc.describe import Describer, form_of
+from hilum.http.orthanc.describe import Describer, form_of, requested_of
 from hilum.http.orthanc.errors import Refusal
 from hilum.http.orthanc.resources import LISTS, PLURALS, id_of, level_of, path_of
 from hilum.http.orthanc.styled import json_answer
-from hilum.index.resources import Resource, Resources
+from hilum.index.resources import Resources
 
 _MEGABYTE: Final = 1 << 20
 _BAD_TYPE: Final = 5
@@ -51,8 +51,7 @@ class Lists:
         return await self._answer(request, level, ids, expanded=wants(request, "expand"))
 
     async def _one(self, request: web.Request) -> web.Response:
-        form = form_of(request.query)
-        return json_answer(await self._describer.one(level_of(request), id_of(request), form))
+        return await self._told(request, level_of(request), id_of(request))
 
     async def _below(self, below: Level, request: web.Request) -> web.Response:
         resource = await self._resources.one(level_of(request), id_of(request))
@@ -62,15 +61,19 @@ class Lists:
 
     async def _container(self, above: Level, request: web.Request) -> web.Response:
         resource = await self._resources.one(level_of(request), id_of(request))
-        form = form_of(request.query)
-        return json_answer(await self._describer.one(above, id_above(resource, above), form))
+        return await self._told(request, above, resource.at(above))
+
+    async def _told(self, request: web.Request, level: Level, public_id: str) -> web.Response:
+        form, requested = form_of(request.query), requested_of(request.query)
+        return json_answer(await self._describer.one(level, public_id, form, requested=requested))
 
     async def _answer(
         self, request: web.Request, level: Level, ids: Sequence[str], *, expanded: bool
     ) -> web.Response:
         if not expanded:
             return json_answer(ids)
-        return json_answer(await self._describer.some(level, ids, form_of(request.query)))
+        form, requested = form_of(request.query), requested_of(request.query)
+        return json_answer(await self._describer.some(level, ids, form, requested=requested))
 
     async def _statistics(self, request: web.Request) -> web.Response:
         resource = await self._resources.one(level_of(request), id_of(request))
@@ -86,16 +89,6 @@ class Lists:
         if resource.level is not Level.IMAGE:
             told["CountInstances"] = resource.instances
         return json_answer(told)
-
-
-def id_above(resource: Resource, above: Level) -> str:
-    """Return the public id of what contains a resource at a level above its own."""
-    ids = {
-        Level.PATIENT: resource.patient,
-        Level.STUDY: resource.study,
-        Level.SERIES: resource.series,
-    }
-    return ids[above]
 
 
 def wants(request: web.Request, argument: str, *, otherwise: bool = False) -> bool:

@@ -33,6 +33,7 @@ class System:
             web.get("/tools/now", self._now),
             web.get("/tools/now-local", self._now_local),
             web.get("/tools/generate-uid", self._generate_uid),
+            web.get("/app/explorer.html", self._explorer),
         ]
 
     async def _system(self, request: web.Request) -> web.Response:
@@ -91,6 +92,9 @@ class System:
 
     async def _now_local(self, _request: web.Request) -> web.Response:
         return text_answer(moment(datetime.now().astimezone()))
+
+    async def _explorer(self, _request: web.Request) -> web.Response:
+        raise web.HTTPFound("/")
 
     async def _generate_uid(self, request: web.Request) -> web.Response:
         if request.query.get("level") not in {"patient", "study", "series", "instance"}:

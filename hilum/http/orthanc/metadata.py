@@ -1,0 +1,201 @@
+"""``/metadata``: what the node notes of a resource beside its tags, and what clients note."""
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from aiohttp import web
+
+from hilum.core.levels import Level
+from hilum.core.main_tags import expected_number
+from hilum.http.orthanc.describe import index_in_series
+from hilum.http.orthanc.errors import INEXISTENT_ITEM, UNKNOWN_RESOURCE, Refusal
+from hilum.http.orthanc.lists import wants
+from hilum.http.orthanc.resources import id_of, level_of, path_of
+from hilum.http.orthanc.styled import json_answer
+from hilum.http.orthanc.system import moment
+from hilum.http.reception import SOURCE
+from hilum.imaging.encoding import IMPLICIT_VR_LITTLE_ENDIAN
+from hilum.index.attached import Attached, Entry
+from hilum.index.resources import Resource, Resources
+
+#: Orthanc's numbers for what it notes itself.
+_NUMBERS: Final = {
+    "IndexInSeries": 1,
+    "ReceptionDate": 2,
+    "RemoteAET": 3,
+    "ExpectedNumberOfInstances": 4,
+    "ModifiedFrom": 5,
+    "AnonymizedFrom": 6,
+    "LastUpdate": 7,
+    "Origin": 8,
+    "TransferSyntax": 9,
+    "SopClassUid": 10,
+    "RemoteIP": 11,
+    "CalledAET": 12,
+    "HttpUsername": 13,
+    "HttpHost": 14,
+    "PixelDataOffset": 15,
+    "MainDicomTagsSignature": 16,
+    "MainDicomTagsSequences": 17,
+    "PixelDataVR": 18,
+}
+_NAMES: Final = {number: name for name, number in _NUMBERS.items()}
+#: Numbers that clients may note something under.
+_FIRST_OF_CLIENTS: Final = 1024
+_LAST: Final = 65535
+_NUMBER: Final = re.compile(r"[0-9]{1,5}")
+#: Sources that are no calling AE title, and Orthanc's words for them.
+_ORIGINS: Final = {SOURCE: "RestApi", "import": "Plugins"}
+#: Main tags that say which place an instance has in its series.
+_PLACES: Final = frozenset({"InstanceNumber", "ImageIndex"})
+#: Bytes of the pixel data element in front of its value: tag, VR and length.
+_HEADER_BYTES: Final = 12
+_IMPLICIT_HEADER_BYTES: Final = 8
+
+
+class MetadataRoutes:
+    """Tells of metadata, and keeps that of clients."""
+
+    def __init__(self, resources: Resources, attached: Attached) -> None:
+        self._resources = resources
+        self._attached = attached
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the routes to add to the application."""
+        one = path_of(below="/metadata/{name}")
+        return [
+            web.get(path_of(below="/metadata"), self._list),
+            web.get(one, self._get),
+            web.put(one, self._put),
+            web.delete(one, self._delete),
+        ]
+
+    async def _list(self, request: web.Request) -> web.Response:
+        resource = await self._resources.one(level_of(request), id_of(request))
+        found = (await metadata_of(self._attached, [resource]))[resource.id]
+        numeric = "numeric" in request.query
+        told = {_name(number, numeric=numeric): value for number, value in found.items()}
+        if not wants(request, "expand"):
+            return json_answer(list(told))
+        return json_answer({name: _text(value) for name, value in told.items()})
+
+    async def _get(self, request: web.Request) -> web.Response:
+        number = _number(request)
+        resource = await self._resources.one(level_of(request), id_of(request))
+        found = (await metadata_of(self._attached, [resource]))[resource.id]
+        if number not in found:
+            raise Refusal(UNKNOWN_RESOURCE, f"no metadata {number}")
+        entry = found[number]
+        etag = _etag(entry)
+        if request.headers.get("If-None-Match") == etag:
+            return web.Response(status=304, headers={"ETag": etag})
+        return web.Response(body=entry.value, content_type="text/plain", headers={"ETag": etag})
+
+    async def _put(self, request: web.Request) -> web.Response:
+        number = _own_number(request)
+        resource = await self._resources.one(level_of(request), id_of(request))
+        await self._check_revision(request, resource, number)
+        value = await request.read()
+        entry = await self._attached.set_metadata(resource.level, resource.id, number, value)
+        return web.Response(content_type="text/plain", headers={"ETag": _etag(entry)})
+
+    async def _delete(self, request: web.Request) -> web.Response:
+        number = _own_number(request)
+        resource = await self._resources.one(level_of(request), id_of(request))
+        found = (await self._attached.metadata([resource.id])).get(resource.id, {})
+        if number not in found:
+            raise Refusal(UNKNOWN_RESOURCE, f"no metadata {number}")
+        await self._check_revision(request, resource, number)
+        await self._attached.remove_metadata(resource.id, number)
+        return web.Response(content_type="text/plain")
+
+    async def _check_revision(self, request: web.Request, resource: Resource, number: int) -> None:
+        """Raise 409 if what the client has seen last is not what is there now."""
+        wanted = request.headers.get("If-Match")
+        if wanted is None:
+            return
+        found = (await self._attached.metadata([resource.id])).get(resource.id, {})
+        if number in found and wanted.strip('"') != _etag(found[number]).strip('"'):
+            raise web.HTTPConflict(text="another revision of this metadata is there")
+
+
+async def metadata_of(
+    attached: Attached, resources: Iterable[Resource]
+) -> dict[str, dict[int, Entry]]:
+    """Return all metadata of resources, in the order of their numbers, by public id."""
+    built = {resource.id: _built_in(resource) for resource in resources}
+    own = await attached.metadata(list(built))
+    return {
+        key: {number: Entry(text.encode(), 0) for number, text in found.items()}
+        | dict(sorted(own.get(key, {}).items()))
+        for key, found in built.items()
+    }
+
+
+def texts(metadata: Mapping[int, Entry]) -> dict[str, str]:
+    """Return metadata by name, as text."""
+    return {_name(number): _text(entry) for number, entry in metadata.items()}
+
+
+def _built_in(resource: Resource) -> dict[int, str]:
+    """Return what the node itself knows, by Orthanc's numbers."""
+    stored = resource.stored
+    known: dict[str, str] = {}
+    if stored is None:
+        known["LastUpdate"] = moment(resource.updated_at)
+    else:
+        if _PLACES & resource.main.keys():
+            known["IndexInSeries"] = index_in_series(resource.main)
+        known["ReceptionDate"] = moment(resource.received_at)
+        if resource.remote_address:
+            known["RemoteIP"] = resource.remote_address
+        if resource.called_ae_title:
+            known["CalledAET"] = resource.called_ae_title
+        known["Origin"] = _ORIGINS.get(resource.source, "DicomProtocol")
+        known["TransferSyntax"] = stored.transfer_syntax_uid
+        known["SopClassUid"] = stored.sop_class_uid
+        if stored.pixel_data is not None:
+            implicit = stored.transfer_syntax_uid == IMPLICIT_VR_LITTLE_ENDIAN
+            header = _IMPLICIT_HEADER_BYTES if implicit else _HEADER_BYTES
+            known["PixelDataOffset"] = str(stored.pixel_data.offset - header)
+    if resource.level in {Level.SERIES, Level.IMAGE}:
+        # Of what came by HTTP it is there, and empty, as at Orthanc.
+        known["RemoteAET"] = "" if resource.source in _ORIGINS else resource.source
+    if resource.level is Level.SERIES:
+        expected = expected_number(resource.main)
+        if expected is not None:
+            known["ExpectedNumberOfInstances"] = str(expected)
+    return dict(sorted((_NUMBERS[name], text) for name, text in known.items()))
+
+
+def _name(number: int, *, numeric: bool = False) -> str:
+    return str(number) if numeric else _NAMES.get(number, str(number))
+
+
+def _text(entry: Entry) -> str:
+    return entry.value.decode(errors="replace")
+
+
+def _etag(entry: Entry) -> str:
+    digest = hashlib.md5(entry.value, usedforsecurity=False).hexdigest()
+    return f'"{entry.revision}-{digest}"'
+
+
+def _number(request: web.Request) -> int:
+    """Return the number of the metadata that the path names."""
+    name = request.match_info["name"]
+    if name in _NUMBERS:
+        return _NUMBERS[name]
+    if _NUMBER.fullmatch(name):
+        return int(name)
+    raise Refusal(INEXISTENT_ITEM, f"metadata is named by Orthanc's names, or a number to {_LAST}")
+
+
+def _own_number(request: web.Request) -> int:
+    """Return the number of metadata that clients may change."""
+    number = _number(request)
+    if not _FIRST_OF_CLIENTS <= number <= _LAST:
+        raise web.HTTPForbidden(text=f"clients note under {_FIRST_OF_CLIENTS} to {_LAST}")
+    return number
