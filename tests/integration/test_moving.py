@@ -24,7 +24,7 @@ from tests.corpus import pydicom_files, real_files
 from tests.flaky_server import flaky
 from tests.generated import ct, uid
 from tests.integration.test_ingest import PATH_AS_UID, part10
-from tests.nodes import wait_until
+from tests.nodes import running, wait_until
 from tests.orthancs import RunningOrthanc, running_orthanc
 
 pytestmark = pytest.mark.usefixtures("logging_as_it_was")
@@ -312,6 +312,41 @@ def test_a_password_is_asked_for_and_given(tmp_path: Path, make_here: Callable[.
         done = make_here().hilum("migrate", "orthanc", named)
         assert done.returncode == 0
         assert "s3cret" not in done.stdout + done.stderr
+
+
+def test_a_node_that_runs_is_moved_into_and_compared_as_it_runs(
+    small: RunningOrthanc, make_here: Callable[..., Here]
+) -> None:
+    users = {"HILUM_HTTP_USERS": '{"mover": "s3cret"}'}
+    here = make_here(**users)
+    settings = {name: here.environment[name] for name in here.environment if "HILUM" in name}
+    with running(here.folder, **settings) as node:
+        here.environment["HILUM_HTTP_PORT"] = str(node.http_port)
+        late = post(small, part10(ct(5, study="large", size=1500)))
+        refused = post(small, PATH_AS_UID)
+        done = here.hilum("migrate", "orthanc", small.http_url)
+        assert done.returncode == 1
+        assert "4 copied" in done.stdout
+        assert refused in done.stdout
+        assert late in ids_stored(here)
+        again = here.hilum("migrate", "orthanc", small.http_url)
+        assert "4 were here already" in again.stdout
+        away = make_here()
+        url = node.http_url.replace("//", "//mover:s3cret@")
+        for compared in (
+            here.hilum("compare", "orthanc", small.http_url, "--json"),
+            away.hilum("compare", "orthanc", small.http_url, "--with", url, "--json"),
+        ):
+            assert compared.returncode == 1
+            found = json.loads(compared.stdout)
+            assert [each["instance"] for each in found["missing_here"]] == [refused]
+            assert found["same_files"] == 4
+            assert not found["missing_there"] + found["different"] + found["unread"]
+        post(small, part10(ct(6, study="large", size=16)))
+        named = away.hilum("migrate", "orthanc", small.http_url, "--to", url)
+        assert "1 copied" in named.stdout
+        assert "s3cret" not in named.stdout + named.stderr
+        assert not away.objects()
 
 
 def test_nobody_there_is_said_at_once(here: Here) -> None:
