@@ -4,6 +4,8 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from hilum.moving.local_files import is_part10
+
 
 def find_files(paths: Iterable[Path]) -> Iterator[Path]:
     """Yield the regular files that `paths` name or contain, in the order of their names."""
@@ -21,8 +23,6 @@ def find_files(paths: Iterable[Path]) -> Iterator[Path]:
 
 
 def has_dicom_prefix(path: Path) -> bool:
-    """Return whether a file begins as PS3.10 7.1 says, and is no directory of a medium."""
-    if path.name.upper() == "DICOMDIR":
-        return False
+    """Return whether a file begins as one of DICOM, and is no directory of a medium."""
     with path.open("rb") as file:
-        return file.read(132)[128:] == b"DICM"
+        return is_part10(path.name, file.read(132))

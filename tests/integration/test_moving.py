@@ -11,6 +11,8 @@ import threading
 import unittest.mock
 import urllib.error
 import urllib.request
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -347,6 +349,55 @@ def test_a_node_that_runs_is_moved_into_and_compared_as_it_runs(
         assert "1 copied" in named.stdout
         assert "s3cret" not in named.stdout + named.stderr
         assert not away.objects()
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_the_storage_of_an_orthanc_is_imported_without_what_it_made_of_it(
+    tmp_path: Path, here: Here, compressed: bool
+) -> None:
+    settings = {"StorageCompression": compressed}
+    with running_orthanc(tmp_path / "stored", **settings) as orthanc:
+        for path in pydicom_files()[:12]:
+            post(orthanc, path.read_bytes())
+        # It has rows and no pixels: so have the beginnings that are kept of others.
+        without_pixels = ct(1, study="without pixels")
+        del without_pixels.PixelData
+        assert post(orthanc, part10(without_pixels))
+        assert post(orthanc, part10(ct(2, study="with pixels")))
+    count = len([path for path in orthanc.storage.glob("??/??/*") if path.is_file()])
+    done = here.hilum("import", str(orthanc.storage))
+    assert done.returncode == 0, done.stdout
+    with running_orthanc(tmp_path / "stored", **settings) as orthanc:
+        total = ask(orthanc, "/statistics")["CountInstances"]
+        assert f"{total} stored" in done.stdout
+        # The premise: with compression Orthanc keeps more files than it has instances.
+        assert (count > total) == compressed
+        compared = here.hilum("compare", "orthanc", orthanc.http_url)
+        assert (compared.returncode, compared.stdout) == (0, "")
+
+
+def test_a_damaged_attachment_is_reported_and_archives_are_unpacked(
+    tmp_path: Path, here: Here
+) -> None:
+    name = "ab0d0f9c-1111-2222-3333-444455556666"
+    folder = tmp_path / "OrthancStorage" / "ab" / "0d"
+    folder.mkdir(parents=True)
+    content = part10(ct(3, study="attached"))
+    packed = len(content).to_bytes(8, "little") + zlib.compress(content)
+    _written(folder / name, packed[:-30])
+    with zipfile.ZipFile(folder.parent / "more.zip", "w") as archive:
+        archive.writestr("a/1", part10(ct(4, study="attached")))
+        archive.writestr("a/notes.txt", "not DICOM")
+    done = here.hilum("import", str(tmp_path / "OrthancStorage"))
+    assert done.returncode == 1
+    assert name in done.stdout
+    assert "1 stored" in done.stdout
+    assert "1 not DICOM" in done.stdout
+    _written(folder / name, packed)
+    done = here.hilum("import", str(tmp_path / "OrthancStorage"))
+    assert done.returncode == 0
+    assert "1 stored" in done.stdout
+    assert "1 already-stored" in done.stdout
 
 
 def test_nobody_there_is_said_at_once(here: Here) -> None:
