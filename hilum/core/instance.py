@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property, lru_cache
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from hilum.core.identifiers import public_id
 
@@ -109,12 +109,17 @@ class Blob:
     size_bytes: int
 
 
+#: Source of what was copied from another archive: that is no news, and rules of routing are
+#: not about it unless they say so.
+MIGRATION: Final = "migration"
+
+
 @dataclass(frozen=True, slots=True)
 class Origin:
     """Who sent an instance, and when it arrived (UTC)."""
 
     source: str
-    """A calling AE title, ``http``, or ``import``."""
+    """A calling AE title, ``http``, ``import``, or ``migration``."""
     received_at: datetime
     remote_address: str = ""
     """IP address of the peer; empty where it is not known."""

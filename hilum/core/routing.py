@@ -12,6 +12,7 @@ from fnmatch import translate
 from functools import cached_property
 from typing import TypeAlias
 
+from hilum.core.instance import MIGRATION
 from hilum.core.text import fold
 
 #: What is known of an instance, by the names of conditions; "" or absent: nothing.
@@ -44,7 +45,12 @@ class Rule:
     """Patterns by trait: one of each trait's must match."""
 
     def holds_for(self, traits: Traits) -> bool:
-        """Return whether an instance with these traits fulfils every condition."""
+        """Return whether an instance with these traits fulfils every condition.
+
+        What was copied from another archive is no news: it has to be asked for, by `source`.
+        """
+        if traits.get("source") == MIGRATION and "source" not in self.conditions:
+            return False
         return all(
             pattern.match(fold(traits.get(trait, ""))) is not None
             for trait, pattern in self._patterns.items()

@@ -7,7 +7,7 @@ from typing import Final
 from hilum.core.errors import HilumError, Invalid
 from hilum.http.archive import ArchiveLimits, entries, is_archive
 from hilum.http.multipart import Malformed, MultipartParser, PartBegins
-from hilum.http.reception import Arrival, FilePart, Part, Reception, origin
+from hilum.http.reception import SOURCE, Arrival, FilePart, Part, Reception, origin
 from hilum.services.ingest import Ingest, Receipt
 from hilum.storage.spool import SpoolWriter
 
@@ -68,10 +68,16 @@ class UploadedFile(FilePart):
     """
 
     def __init__(
-        self, name: str, ingest: Ingest, arrivals: list[Arrival], limits: ArchiveLimits
+        self,
+        name: str,
+        ingest: Ingest,
+        arrivals: list[Arrival],
+        limits: ArchiveLimits,
+        source: str = SOURCE,
     ) -> None:
-        super().__init__(name, ingest, arrivals)
+        super().__init__(name, ingest, arrivals, source=source)
         self._limits = limits
+        self._source = source
         self.is_archive = False
 
     def _accept(self, writer: SpoolWriter) -> None:
@@ -94,7 +100,7 @@ class UploadedFile(FilePart):
             self._arrivals.append(Arrival(self.name, Invalid("the archive holds no files")))
 
     def _copy(self, pieces: Iterable[bytes]) -> Receipt:
-        with self._ingest.begin(origin()) as writer:
+        with self._ingest.begin(origin(self._source)) as writer:
             for piece in pieces:
                 writer.write(piece)
             return self._ingest.accept(writer)

@@ -130,6 +130,7 @@ class FilePart:
         ingest: Ingest,
         arrivals: list[Arrival],
         expected: ExpectedStudy | None = None,
+        source: str = SOURCE,
     ) -> None:
         self.name = name
         self._ingest = ingest
@@ -138,7 +139,7 @@ class FilePart:
         self._writer: SpoolWriter | None = None
         self._fault: HilumError | None = None
         try:
-            self._writer = ingest.begin(origin())
+            self._writer = ingest.begin(origin(source))
         except HilumError as error:
             self._fault = error
 
@@ -197,6 +198,6 @@ def arrived(name: str, receipt: Receipt) -> Arrival:
     return Arrival(name, lighter, frame_count)
 
 
-def origin() -> Origin:
+def origin(source: str = SOURCE) -> Origin:
     """Return where an upload comes from, and that it comes now."""
-    return Origin(SOURCE, datetime.now(UTC))
+    return Origin(source, datetime.now(UTC))

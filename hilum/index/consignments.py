@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from typing import Any, Final
 
+from hilum.core.instance import MIGRATION
 from hilum.core.levels import Level
 from hilum.core.routing import Traits
 from hilum.index.database import Database, Document
@@ -38,7 +39,7 @@ _FIELDS: Final = {
     **dict.fromkeys(_OF_INSTANCE.values(), 1),
 }
 #: Sources that are no AE titles (`hilum.core.instance.Origin`).
-_NOT_DICOM: Final = frozenset({"http", "import", "unknown"})
+_NOT_DICOM: Final = frozenset({"http", "import", MIGRATION, "unknown"})
 
 
 class Consignments:

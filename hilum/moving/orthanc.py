@@ -19,6 +19,8 @@ from urllib.parse import unquote, urlsplit
 import aiohttp
 
 from hilum.core.errors import HilumError, Invalid, NotFound, PeerUnreachable, Temporary
+from hilum.core.instance import MIGRATION
+from hilum.http.orthanc.store import SOURCE_HEADER
 from hilum.services.pace import Pace
 
 T = TypeVar("T")
@@ -214,7 +216,11 @@ class Orthanc:
         """
 
         async def post() -> Any:
-            headers = {"Content-Type": "application/dicom", "Content-Length": str(size_bytes)}
+            headers = {
+                "Content-Type": "application/dicom",
+                "Content-Length": str(size_bytes),
+                SOURCE_HEADER: MIGRATION,
+            }
             async with self._request("POST", "/instances", data=pieces(), headers=headers) as got:
                 return await got.json(content_type=None)
 

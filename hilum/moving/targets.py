@@ -9,14 +9,13 @@ from datetime import UTC, datetime
 from typing import Final, Protocol
 
 from hilum.core.errors import HilumError, Invalid, NotFound, Temporary
-from hilum.core.instance import Origin
+from hilum.core.instance import MIGRATION, Origin
 from hilum.moving.orthanc import Orthanc, ServerFault
 from hilum.moving.threads import in_thread
 from hilum.node import Core
 from hilum.services.ingest import Receipt
 from hilum.storage.spool import SpoolWriter
 
-_SOURCE: Final = "import"
 _INDEX_SECONDS: Final = 300.0
 #: Of a file that waits for its digest to be compared before it is sent on; larger ones go to disk.
 _IN_MEMORY_BYTES: Final = 16 << 20
@@ -93,7 +92,7 @@ class DataFolder:
 
     async def begin(self) -> "_Spooling":
         """See `Target.begin`."""
-        writer = await in_thread(self._core.ingest.begin, Origin(_SOURCE, datetime.now(UTC)))
+        writer = await in_thread(self._core.ingest.begin, Origin(MIGRATION, datetime.now(UTC)))
         return _Spooling(self._core, writer, self._receipts)
 
     async def settle(self) -> dict[str, str]:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pymongo
 import pytest
 
 from hilum.cli import main
@@ -331,6 +332,10 @@ def test_a_node_that_runs_is_moved_into_and_compared_as_it_runs(
         assert "4 copied" in done.stdout
         assert refused in done.stdout
         assert late in ids_stored(here)
+        # By that rules of routing and shadow mode know that it is no news.
+        with pymongo.MongoClient(here.environment["HILUM_MONGODB_URI"]) as client:
+            database = client[here.environment["HILUM_MONGODB_DATABASE"]]
+            assert database.instances.distinct("source") == ["migration"]
         again = here.hilum("migrate", "orthanc", small.http_url)
         assert "4 were here already" in again.stdout
         away = make_here()

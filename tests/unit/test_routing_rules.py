@@ -50,6 +50,14 @@ def test_every_condition_must_hold_by_one_of_its_patterns(
     assert rule(**conditions).holds_for(CT) is holds
 
 
+def test_what_was_copied_from_another_archive_has_to_be_asked_for() -> None:
+    copied = {**CT, "source": "migration"}
+    assert not rule().holds_for(copied)
+    assert not rule(modality=("CT",)).holds_for(copied)
+    assert rule(modality=("CT",), source=("migration",)).holds_for(copied)
+    assert not rule(source=("http", "dicom")).holds_for(copied)
+
+
 def matches(pattern: str, text: str) -> bool:
     """Whether a pattern matches, letter by letter."""
     if not pattern:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from hilum.core.errors import HilumError, NotDicom, Temporary
+from hilum.core.instance import MIGRATION
 from hilum.http.archive import ArchiveLimits
 from hilum.http.body import BodyParser, WholeBody
 from hilum.http.errors import status_of
@@ -17,10 +18,12 @@ from hilum.http.intake import Intake
 from hilum.http.multipart import MultipartParser, PartBegins, boundary_of
 from hilum.http.orthanc.errors import BAD_FILE_FORMAT, Refusal
 from hilum.http.orthanc.styled import json_answer
-from hilum.http.reception import Arrival, Part, Reception
+from hilum.http.reception import SOURCE, Arrival, Part, Reception
 from hilum.services.decision import Outcome
 from hilum.services.ingest import Ingest, Receipt
 
+#: Where what is posted comes from, if it is ``migration``.
+SOURCE_HEADER: Final = "Hilum-Source"
 _FORM: Final = "multipart/form-data"
 #: Outcomes after which nothing has changed for those who read.
 _KNOWN: Final = frozenset({Outcome.ALREADY_STORED, Outcome.KEPT_CURRENT})
@@ -29,13 +32,15 @@ _KNOWN: Final = frozenset({Outcome.ALREADY_STORED, Outcome.KEPT_CURRENT})
 class _FilesReception(Reception):
     """A body of files: one of them by itself, or a form's."""
 
-    def __init__(self, ingest: Ingest, parser: BodyParser) -> None:
+    def __init__(self, ingest: Ingest, parser: BodyParser, source: str) -> None:
         super().__init__(parser)
         self.files: list[UploadedFile] = []
         self._ingest = ingest
+        self._source = source
 
     def _begin(self, begins: PartBegins) -> Part:  # noqa: ARG002 - every part is a file
-        self.files.append(UploadedFile("", self._ingest, self.arrivals, ArchiveLimits()))
+        limits = ArchiveLimits()
+        self.files.append(UploadedFile("", self._ingest, self.arrivals, limits, self._source))
         return self.files[-1]
 
 
@@ -55,7 +60,10 @@ class Store:
         parser: BodyParser = WholeBody(request.content_type)
         if request.content_type == _FORM:
             parser = MultipartParser(boundary_of(request.headers["Content-Type"]))
-        reception = _FilesReception(self._intake.ingest, parser)
+        # `hilum migrate` says so of itself; nobody else has a name to claim.
+        migrated = request.headers.get(SOURCE_HEADER) == MIGRATION
+        source = MIGRATION if migrated else SOURCE
+        reception = _FilesReception(self._intake.ingest, parser, source)
         arrivals = await self._intake.receive(request, reception)
         arrivals = await self._intake.settled(arrivals)
         await self._intake.record("orthanc", request, arrivals)

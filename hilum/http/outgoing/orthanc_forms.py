@@ -18,7 +18,12 @@ from hilum.index.resources import Resource, Resources
 from hilum.services.contents import Contents
 
 #: Sources that are no AE titles (`hilum.core.instance.Origin`), as Orthanc calls them.
-_ORIGINS: Final = {"http": "RestApi", "import": "Plugins", "unknown": "Unknown"}
+_ORIGINS: Final = {
+    "http": "RestApi",
+    "import": "Plugins",
+    "migration": "Plugins",
+    "unknown": "Unknown",
+}
 
 
 class OrthancForms:
