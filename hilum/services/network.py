@@ -11,7 +11,7 @@ from hilum.index.jobs import JobLedger
 from hilum.index.modalities import ModalityLedger
 from hilum.index.queries import QueryLedger
 from hilum.index.resources import Resources
-from hilum.services import exchange
+from hilum.services import archives, exchange
 from hilum.services.dimse import Dimse
 from hilum.services.exchange import Exchange
 from hilum.services.jobs import Jobs
@@ -45,7 +45,15 @@ class Network:
             modalities=Modalities(ae_title, configured, ModalityLedger(database)),
             dimse=dimse,
             queries=Queries(dimse, QueryLedger(database)),
-            jobs=Jobs(JobLedger(database), {exchange.STORE: work.store, exchange.MOVE: work.move}),
+            jobs=Jobs(
+                JobLedger(database),
+                {
+                    exchange.STORE: work.store,
+                    exchange.MOVE: work.move,
+                    archives.ARCHIVE: archives.promise,
+                    archives.MEDIA: archives.promise,
+                },
+            ),
             exports=ExportLedger(database),
             resources=resources,
         )

@@ -135,6 +135,37 @@ def test_what_cannot_be_packed(servers: SideBySide, path: str, body: object, sta
     assert ours.json["OrthancStatus"] == theirs.json["OrthancStatus"]
 
 
+@pytest.mark.parametrize("kind", ["archive", "media"])
+def test_an_archive_by_a_job(servers: SideBySide, instances: dict[str, str], kind: str) -> None:
+    study = resource(servers, instances, "0001", "study")
+    several = {"Resources": [study, instances["CT_small"]], "Asynchronous": True}
+    for path, body in (
+        (f"/studies/{study}/{kind}", {"Synchronous": False}),
+        (f"/tools/create-{kind}", several),
+    ):
+        paths = [answer.json["Path"] for answer in servers.both(path, "POST", body)]
+        urls = servers.hilum.http_url, servers.orthanc.http_url
+        jobs = [
+            wait_until(lambda at=at: (job := ask(*at).json)["State"] == "Success" and job)
+            for at in zip(urls, paths, strict=True)
+        ]
+        ours, theirs = (job["Content"] for job in jobs)
+        assert ours.keys() == theirs.keys()
+        for told in ("Description", "InstancesCount", "UncompressedSize"):
+            assert ours[told] == theirs[told]
+        assert jobs[0]["Type"] == jobs[1]["Type"]
+        ours, theirs = (ask(url, f"{path}/archive") for url, path in zip(urls, paths, strict=True))
+        assert digests(unpacked(ours)) == digests(unpacked(theirs))
+        assert unnumbered(unpacked(ours)) == unnumbered(unpacked(theirs))
+        assert 'filename="archive.zip"' in ours.headers["content-disposition"]
+        for other in ("nothing", "dicomdir"):
+            ours, theirs = (
+                ask(url, f"{path}/{other}") for url, path in zip(urls, paths, strict=True)
+            )
+            assert ours.status == theirs.status == 404
+            assert ours.json["OrthancStatus"] == theirs.json["OrthancStatus"]
+
+
 def test_an_archive_in_another_transfer_syntax(
     servers: SideBySide, instances: dict[str, str]
 ) -> None:

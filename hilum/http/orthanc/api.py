@@ -39,6 +39,7 @@ def orthanc_routes(services: "Services", intake: Intake) -> list[web.RouteDef]:
     describer = Describer(resources, attached)
     contents = ContentRoutes(resources, services.contents, services.bulk_data, services.retrieve)
     pictures = PictureRoutes(resources, services.pictures, services.retrieve)
+    archives = ArchiveRoutes(resources, Archives(resources, services.retrieve), services.network)
     return [
         *Modalities(services.network).routes(),
         *Find(services.network).routes(),
@@ -60,5 +61,5 @@ def orthanc_routes(services: "Services", intake: Intake) -> list[web.RouteDef]:
         *contents.routes(),
         *pictures.routes(),
         *ArrayRoutes(resources, services.retrieve).routes(),
-        *ArchiveRoutes(resources, Archives(resources, services.retrieve)).routes(),
+        *archives.routes(),
     ]

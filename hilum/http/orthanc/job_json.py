@@ -6,10 +6,12 @@ from typing import Any, Final
 
 from hilum.http.orthanc.errors import number_of, words_of
 from hilum.index.jobs import Job, State
+from hilum.services.archives import ARCHIVE, MEDIA
 from hilum.services.exchange import MOVE, STORE
 from hilum.services.jobs import error_of
 
 _DESCRIPTION: Final = "REST API"
+_MEGABYTE: Final = 1 << 20
 
 
 def job_json(job: Job) -> dict[str, Any]:
@@ -36,17 +38,31 @@ def job_json(job: Job) -> dict[str, Any]:
 
 def content_json(job: Job) -> dict[str, Any]:
     """Return what a job does, which is also what who waits for it is answered."""
+    return {"Description": _DESCRIPTION, **_CONTENTS[job.kind](job)}
+
+
+def _between(job: Job) -> dict[str, Any]:
     return {
-        "Description": _DESCRIPTION,
         "LocalAet": job.task["call"]["calling_ae_title"],
         "RemoteAet": job.task["call"]["peer"]["ae_title"],
-        **_CONTENTS[job.kind](job),
+    }
+
+
+def _archive(job: Job) -> dict[str, Any]:
+    archive, files = job.task["archive_bytes"], job.task["file_bytes"]
+    return {
+        "ArchiveSize": str(archive),
+        "ArchiveSizeMB": archive // _MEGABYTE,
+        "InstancesCount": job.total,
+        "UncompressedSize": str(files),
+        "UncompressedSizeMB": files // _MEGABYTE,
     }
 
 
 def _store(job: Job) -> dict[str, Any]:
     task: Mapping[str, Any] = job.task
     content: dict[str, Any] = {
+        **_between(job),
         "FailedInstancesCount": job.failed,
         "InstancesCount": len(task["instances"]),
     }
@@ -59,10 +75,19 @@ def _store(job: Job) -> dict[str, Any]:
 
 
 def _move(job: Job) -> dict[str, Any]:
-    return {"Query": list(job.task["told"]), "TargetAet": job.task["destination"]}
+    return {
+        **_between(job),
+        "Query": list(job.task["told"]),
+        "TargetAet": job.task["destination"],
+    }
 
 
-_CONTENTS: Final[Mapping[str, Callable[[Job], dict[str, Any]]]] = {STORE: _store, MOVE: _move}
+_CONTENTS: Final[Mapping[str, Callable[[Job], dict[str, Any]]]] = {
+    STORE: _store,
+    MOVE: _move,
+    ARCHIVE: _archive,
+    MEDIA: _archive,
+}
 
 
 def _moment(at: datetime) -> str:
