@@ -15,6 +15,7 @@ from hilum.scp.delivery import Delivery
 from hilum.scp.lines import Lines
 from hilum.scp.send import Outgoing, outgoing_of
 from hilum.scp.status import SUCCESS, comment_of, is_warning
+from hilum.scp.wire import AssociationLost
 from hilum.services.retrieve import Retrieve
 
 #: How long an association waits for more. Peers close one that is idle after 30 s and more.
@@ -69,9 +70,9 @@ class DicomPeer:
     async def send(self, instances: Sequence[StoredInstance]) -> list[HilumError | None]:
         """Send instances; return for each what is wrong, None if the peer has it.
 
-        It has it if it answers with success or a warning. Short of resources is `Temporary`,
-        not there `PeerUnreachable`, a file that is gone `NotFound`, and any other answer, or
-        no context to send it in, `Invalid`.
+        It has it if it answers with success or a warning. Short of resources, or an association
+        that is lost over it, is `Temporary`; no association to be had `PeerUnreachable`; a file
+        that is gone `NotFound`; any other answer, or no context to send it in, `Invalid`.
         """
         outgoing = outgoing_of(self._retrieve, instances)
         loop = asyncio.get_running_loop()
@@ -98,6 +99,10 @@ class DicomPeer:
             for _ in series:
                 try:
                     results.append(_fault(delivery.send_next()))
+                except AssociationLost as loss:
+                    # The peer was there. If it is this instance that it cannot bear, the others
+                    # must not wait for it.
+                    results.append(Temporary(f"the association was lost: {loss}"))
                 except HilumError as error:
                     results.append(error)
         return results

@@ -15,7 +15,7 @@ from hilum.scp.association import TimeLimits
 from hilum.scp.forwarding import DicomPeer
 from tests.dcmtk import data_set_bytes, storescp, storescu, transfer_syntax
 from tests.generated import ct_files, uid
-from tests.integration.peers import EXPLICIT, IMPLICIT
+from tests.integration.peers import ABORT, EXPLICIT, IMPLICIT, RawPeer
 from tests.integration.scp_node import ScpNode, scp_node
 from tests.integration.test_scp_retrieve import answering, destination
 from tests.nodes import free_port, wait_until
@@ -147,6 +147,27 @@ def test_a_status_says_whether_to_try_again(
     else:
         assert type(result) is kind
         assert f"{status:04X}" in str(result)
+
+
+def test_an_instance_that_the_peer_cannot_bear_keeps_no_other_back(
+    node: ScpNode, instances: list[StoredInstance]
+) -> None:
+    def bearing_two(peer: RawPeer) -> None:
+        for _ in range(2):
+            message = peer.receive()
+            peer.respond(message.context_id, message.command)
+        peer.receive()
+        peer.send(ABORT)
+
+    peers: dict[str, Peer] = {}
+    with (
+        destination(peers, bearing_two, answering(0, 0)),
+        forwarding(node, peers["SCRIPTED"]) as peer,
+    ):
+        results = peer.send(instances)
+    assert [type(each) for each in results] == [
+        Temporary if position == 2 else type(None) for position in range(COUNT)
+    ], "and it is not the peer that is away"
 
 
 def test_nobody_there_is_unreachable_for_all(

@@ -5,6 +5,7 @@ import base64
 import email.policy
 import hashlib
 import json
+import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from hilum.http.outgoing.client import make_client
 from hilum.http.outgoing.stow import DicomWebService, authorization
 from hilum.index.database import Database
 from hilum.index.stored import StoredInstance
-from tests.generated import ct_files, uid
+from tests.generated import ct, ct_files, save, uid
 from tests.integration.http_node import HttpNode, http_node
 from tests.nodes import free_port
 
@@ -231,8 +232,37 @@ async def test_nobody_there_and_somebody_silent(node: HttpNode) -> None:
     assert "silent" in str(result)
 
 
+async def large_instance(node: HttpNode, folder: Path) -> list[StoredInstance]:
+    """One of 50 MB, more than any buffer on its way."""
+    path = save(ct(1, study="large", size=5000), folder / "large.dcm")
+    assert (await node.upload((path.name, path.read_bytes()))).status == 200
+    return list(await node.services.retrieve.resource(uid("large")))
+
+
+async def test_the_size_of_an_instance_costs_no_memory(node: HttpNode, tmp_path: Path) -> None:
+    instances = await large_instance(node, tmp_path)
+    received = 0
+
+    async def discard(request: web.Request) -> web.StreamResponse:
+        nonlocal received
+        async for data in request.content.iter_any():
+            received += len(data)
+        return web.json_response({})
+
+    async with scripted(discard) as archive, service(node, archive.url) as to:
+        tracemalloc.start()
+        try:
+            assert await to.send(instances) == [None]
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    assert received > instances[0].blob.size_bytes > 50_000_000
+    assert peak < 5_000_000
+
+
 async def test_a_refusal_before_the_body_is_read_is_heard(node: HttpNode, tmp_path: Path) -> None:
     """As of a proxy that takes only so much: it answers, and closes the connection."""
+    instances = await large_instance(node, tmp_path)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -245,9 +275,21 @@ async def test_a_refusal_before_the_body_is_read_is_heard(node: HttpNode, tmp_pa
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     async with server, service(node, f"http://127.0.0.1:{port}") as to:
-        (result,) = await to.send((await instances_of(node))[:1])
+        (result,) = await to.send(instances)
     assert type(result) is Invalid
     assert "413" in str(result)
+
+
+async def test_a_connection_that_breaks_is_no_receiver_that_is_away(node: HttpNode) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, service(node, f"http://127.0.0.1:{port}") as to:
+        results = await to.send(await instances_of(node))
+    assert {type(each) for each in results} == {Temporary}
 
 
 async def test_a_file_that_is_gone_is_one_failure(node: HttpNode, tmp_path: Path) -> None:

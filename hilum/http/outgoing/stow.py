@@ -90,7 +90,7 @@ class DicomWebService:
         except NotFound as error:
             if len(group) == 1:
                 return [error]
-        except PeerUnreachable as error:
+        except Temporary as error:
             return [error] * len(group)
         else:
             as_a_whole = isinstance(results[0], Invalid) and len(set(map(id, results))) == 1
@@ -107,7 +107,9 @@ class DicomWebService:
         NotFound
             A file is gone; nothing was sent.
         PeerUnreachable
-            There was no answer.
+            There is nobody, or nobody who answers.
+        Temporary
+            The connection broke.
         """
         with ExitStack() as files:
             opened = await asyncio.to_thread(self._open, group, files)
@@ -117,8 +119,12 @@ class DicomWebService:
                     return await self._exchange(group, body, limit)
             except TimeoutError:
                 raise PeerUnreachable(f"silent for {self.silence_seconds:g} s") from None
-            except (aiohttp.ClientError, OSError) as error:
+            except aiohttp.ClientConnectorError as error:
                 raise PeerUnreachable(reason_of(error)) from None
+            except (aiohttp.ClientError, OSError) as error:
+                # It was there. If it is these instances that it cannot bear, the others must
+                # not wait for them.
+                raise Temporary(reason_of(error)) from None
 
     def _open(self, group: Sequence[StoredInstance], files: ExitStack) -> list[BinaryIO]:
         return [files.enter_context(self.retrieve.open(instance)) for instance in group]
