@@ -22,6 +22,8 @@ _FLOATS: Final = {"FL": "f", "FD": "d"}
 
 #: Sequences nested deeper than this are an attack, not an image.
 _DEEPEST: Final = 32
+#: So are more elements side by side.
+_MOST: Final = 1 << 17
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,10 @@ class Elements:
 
     def __init__(self, elements: dict[int, Element]) -> None:
         self._elements = elements
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._elements)
 
     def __iter__(self) -> Iterator[tuple[int, Element]]:
         """Yield all, with their tags, as they lie in the data set."""
@@ -106,8 +112,13 @@ class Elements:
 
     def items(self, tag: int, wanted: AbstractSet[int] | None = None) -> "list[Elements]":
         """Return the items of a sequence; of each, the `wanted` elements."""
+        return list(self.each_item(tag, wanted))
+
+    def each_item(self, tag: int, wanted: AbstractSet[int] | None = None) -> "Iterator[Elements]":
+        """Yield the same one by one: there may be as many as the sequence has bytes."""
         element = self._elements.get(tag)
-        return list(_items(element, wanted)) if element else []
+        if element is not None:
+            yield from _items(element, wanted)
 
 
 def read_elements(
@@ -152,7 +163,7 @@ def _walk(
     short_length = struct.Struct(encoding.order + "H")
     long_length = struct.Struct(encoding.order + "I")
     end = len(data)
-    while position + 8 <= end:
+    while position + 8 <= end and len(elements) < _MOST:
         group, number = tag_header.unpack_from(data, position)
         tag = group << 16 | number
         vr = ""

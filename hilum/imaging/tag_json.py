@@ -12,6 +12,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
+from hilum.core.errors import Unsupported
 from hilum.imaging.charset import DEFAULT_CODECS, codecs_for, decode
 from hilum.imaging.description import encoding_of
 from hilum.imaging.dicom_json import STRING_VRS
@@ -25,6 +26,8 @@ Form: TypeAlias = Literal["full", "simple", "short"]
 #: Bytes of UTF-8 up to which a value is shown.
 LONGEST_VALUE_BYTES: Final = 256
 _DEEPEST: Final = 32
+#: Of all levels together: what tells of them takes some hundred times as many bytes.
+_MOST: Final = 1 << 18
 _BINARY: Final = frozenset({"OB", "UN"})
 _PIXEL_REPRESENTATION: Final = 0x00280103
 _INTEGERS: Final = {"US": "H", "SS": "h", "UL": "I", "SL": "i"}
@@ -53,6 +56,11 @@ def data_set_tags(
         The data set, or what is in front of its pixels; inflated if it was deflated.
     ignore_length
         Tags whose values are shown however long they are.
+
+    Raises
+    ------
+    Unsupported
+        There are more elements than anybody reads.
 
     Returns
     -------
@@ -86,6 +94,7 @@ class _Writer:
     def __init__(self, form: Form, ignore_length: AbstractSet[int]) -> None:
         self._form = form
         self._ignore_length = ignore_length
+        self._left = _MOST
 
     def object(
         self, elements: Elements, codecs: tuple[str, ...], *, signed: bool, depth: int
@@ -96,6 +105,9 @@ class _Writer:
         if depth == 0:
             signed = elements.integer(_PIXEL_REPRESENTATION) == 1
         written: dict[str, Any] = {}
+        self._left -= 1 + len(elements)
+        if self._left < 0:
+            raise Unsupported(f"there are more than {_MOST} elements and items")
         for tag, element, creator in _with_creators(elements):
             vr = element.vr or vr_of(tag, creator, signed=signed)
             if tag in PIXEL_DATA_TAGS:
@@ -103,7 +115,7 @@ class _Writer:
             elif element.is_sequence or vr == "SQ":
                 items = [
                     self.object(item, codecs, signed=signed, depth=depth + 1)
-                    for item in (elements.items(tag) if depth < _DEEPEST else ())
+                    for item in (elements.each_item(tag) if depth < _DEEPEST else ())
                 ]
                 value = Value("Sequence", items)
             else:

@@ -6,6 +6,7 @@ Read from the files and never kept: a header is some kilobytes, and a file never
 import asyncio
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final
 
 from hilum.core.errors import Corrupt, NotDicom, NotFound
@@ -54,6 +55,8 @@ class Contents:
             The file is gone.
         Corrupt
             It is damaged.
+        Unsupported
+            It has more elements than anybody reads.
         """
         return await asyncio.to_thread(self._tags, instance, form, ignore_length)
 
@@ -120,7 +123,7 @@ class Contents:
         if found is None:
             raise NotFound("the instance has no such element")
         is_sequence = found.is_sequence or (found.vr or vr_of(path[-1])) == "SQ"
-        return _numbers(len(elements.items(path[-1]))) if is_sequence else None
+        return _numbers(sum(1 for _ in elements.each_item(path[-1]))) if is_sequence else None
 
     async def fragments(self, instance: StoredInstance) -> list[Fragment]:
         """Return where the items of encapsulated pixel data lie, the offset table first.
@@ -192,7 +195,7 @@ def _numbers(count: int) -> list[str]:
 
 
 def _item(elements: Elements, tag: int, number: int) -> Elements:
-    items = elements.items(tag) if elements.get(tag) is not None else []
-    if number >= len(items):
+    item = next(islice(elements.each_item(tag), number, None), None)
+    if item is None:
         raise NotFound("the instance has no such item")
-    return items[number]
+    return item

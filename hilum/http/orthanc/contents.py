@@ -69,12 +69,12 @@ class ContentRoutes:
     async def _tags(self, request: web.Request) -> web.Response:
         instance = await self._instance(request)
         form, ignored = _form(request.query), _ignored(request.query)
-        return json_answer(await self._contents.tags(instance, form, ignored))
+        return await _told(await self._contents.tags(instance, form, ignored))
 
     async def _simplified_tags(self, request: web.Request) -> web.Response:
         instance = await self._instance(request)
         tags = await self._contents.tags(instance, "simple", _ignored(request.query))
-        return json_answer(tags)
+        return await _told(tags)
 
     async def _header(self, request: web.Request) -> web.Response:
         instance = await self._instance(request)
@@ -163,7 +163,7 @@ class ContentRoutes:
             if separator == "{":
                 await response.prepare(request)
             # One level deeper than it would be by itself.
-            text = styled(tags).replace("\n", "\n   ")
+            text = (await asyncio.to_thread(styled, tags)).replace("\n", "\n   ")
             member = f'{separator}\n   "{instance.identity.instance}" : \n   {text}'
             await response.write(member.encode())
             separator = ","
@@ -181,7 +181,7 @@ class ContentRoutes:
                 shared = {tag: said for tag, said in shared.items() if tags.get(tag) == said}
         told = shared or {}
         # That all are images is nothing they share.
-        return json_answer({tag: said for tag, said in told.items() if tag not in _PIXELS})
+        return await _told({tag: said for tag, said in told.items() if tag not in _PIXELS})
 
     async def _each(
         self, request: web.Request, instances: list[StoredInstance]
@@ -199,6 +199,11 @@ class ContentRoutes:
     async def _instance(self, request: web.Request) -> StoredInstance:
         (instance,) = await self._resources.instances(Level.IMAGE, id_of(request))
         return instance
+
+
+async def _told(tags: dict[str, Any]) -> web.Response:
+    """Return tags as an answer; of a whole data set that takes a while."""
+    return await asyncio.to_thread(json_answer, tags)
 
 
 def _form(query: Mapping[str, str]) -> Form:
