@@ -37,6 +37,7 @@ from hilum.index.changes import Changes
 from hilum.index.consignments import Consignments
 from hilum.index.database import Database
 from hilum.index.lease import Lease
+from hilum.index.modalities import ModalityLedger
 from hilum.index.numbering import Numbering
 from hilum.index.outbox import Outbox
 from hilum.index.protections import Protections
@@ -70,6 +71,7 @@ from hilum.services.foresight import Foresight
 from hilum.services.ingest import Ingest
 from hilum.services.leading import Leadership, Task, leading
 from hilum.services.metadata import Metadata
+from hilum.services.modalities import Modalities
 from hilum.services.network import Network
 from hilum.services.pictures import Pictures
 from hilum.services.promotion import Promotion
@@ -355,8 +357,12 @@ async def serving(
     async with AsyncExitStack() as stack:
         core = await stack.enter_async_context(open_core(settings, changes))
         leadership = Leadership()
-        network = _network(settings, core)
-        dicom = _dicom_server(settings, core, network, listeners, shares)
+        modalities = Modalities(
+            settings.aet, settings.dicom.known_peers, ModalityLedger(core.database)
+        )
+        scp = _scp_services(settings, core, modalities)
+        network = Network.over(core.database, core.resources, User(scp), modalities)
+        dicom = _dicom_server(settings, scp, listeners, shares)
         services = _http_services(settings, core, network, dicom, colleagues)
         services.metrics.gauge(
             "hilum_leader",
@@ -451,24 +457,28 @@ def _limits(settings: Settings) -> TimeLimits:
     )
 
 
-def _network(settings: Settings, core: Core) -> Network:
-    user = User(core.retrieve, _limits(settings))
-    peers = settings.dicom.known_peers
-    return Network.over(core.database, core.resources, user, settings.aet, peers)
+def _scp_services(settings: Settings, core: Core, modalities: Modalities) -> ScpServices:
+    def destination(ae_title: str) -> Peer | None:
+        return core.crossing.call(modalities.destination(ae_title))
+
+    return ScpServices(
+        ae_title=settings.aet,
+        ingest=core.ingest,
+        search=core.search,
+        retrieve=core.retrieve,
+        crossing=core.crossing,
+        destination=destination,
+        limits=_limits(settings),
+    )
 
 
 def _dicom_server(
     settings: Settings,
-    core: Core,
-    network: Network,
+    services: ScpServices,
     listeners: Listeners,
     shares: tuple[Shares, int] | None,
 ) -> Server:
     peers = settings.dicom.known_peers
-
-    def destination(ae_title: str) -> Peer | None:
-        return core.crossing.call(network.modalities.destination(ae_title))
-
     return Server(
         settings.bind,
         settings.dicom.port,
@@ -477,15 +487,7 @@ def _dicom_server(
             check_called_aet=settings.dicom.check_called_aet,
             known_callers=frozenset(peers) if settings.dicom.known_callers_only else None,
         ),
-        ScpServices(
-            ae_title=settings.aet,
-            ingest=core.ingest,
-            search=core.search,
-            retrieve=core.retrieve,
-            crossing=core.crossing,
-            destination=destination,
-            limits=_limits(settings),
-        ),
+        services,
         maximum_associations=ceil(settings.dicom.max_associations / settings.workers),
         listener=listeners.dicom,
         shares=shares,

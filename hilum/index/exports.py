@@ -7,15 +7,17 @@ is taken by writing the record under it.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Final
 
-from pymongo.errors import DuplicateKeyError
+from pymongo.errors import BulkWriteError
 
 from hilum.core.levels import Level
 from hilum.index.database import Database, Document
 from hilum.index.faults import translated
 from hilum.index.resources import Resource
 
-_UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
+_UIDS: Final = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
+_DUPLICATE: Final = 11000
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,22 +45,31 @@ class ExportLedger:
 
     async def add(self, resources: Sequence[Resource], modality: str) -> None:
         """Write down that `resources` are sent to a modality."""
-        for resource in resources:
-            document: Document = {
+        at = datetime.now(UTC)
+        waiting: list[Document] = [
+            {
                 "level": resource.level.value,
                 "resource": resource.id,
                 "patient_id": resource.patient_id,
                 "uids": list(resource.uids),
                 "modality": modality,
-                "at": datetime.now(UTC),
+                "at": at,
             }
-            with translated():
-                while True:
-                    try:
-                        await self._exports.insert_one({**document, "_id": await self._last() + 1})
-                    except DuplicateKeyError:  # somebody else was faster
-                        continue
-                    break
+            for resource in resources
+        ]
+        with translated():
+            while waiting:
+                last = await self._last()
+                numbered = [{"_id": last + n, **each} for n, each in enumerate(waiting, 1)]
+                try:
+                    await self._exports.insert_many(numbered)
+                except BulkWriteError as error:
+                    if error.details["writeErrors"][0]["code"] != _DUPLICATE:
+                        raise
+                    # Somebody else was faster: those in front of that number are written.
+                    waiting = waiting[error.details["nInserted"] :]
+                else:
+                    return
 
     async def since(self, sequence: int, limit: int) -> tuple[list[Export], int]:
         """Return the records behind `sequence`, and the number of the last one there is.

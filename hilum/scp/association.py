@@ -278,8 +278,9 @@ class Association:
         command: Command,
         identifier: bytes,
         meanwhile: Callable[[], None],
+        serve: Callable[[Message], None] | None = None,
     ) -> Iterator[tuple[Command, bytes]]:
-        """Perform an operation that is answered more than once: C-FIND or C-MOVE.
+        """Perform an operation that is answered more than once: C-FIND, C-MOVE or C-GET.
 
         Parameters
         ----------
@@ -287,6 +288,8 @@ class Association:
             The data set of the request.
         meanwhile
             Called several times a second while no response comes; it may `cancel`.
+        serve
+            Answers the C-STORE requests that come in between; None: there are to be none.
 
         Yields
         ------
@@ -300,7 +303,7 @@ class Association:
         """
         self.send(context, command, identifier)
         while True:
-            response = self._await_response(command, meanwhile)
+            response = self._await_response(command, meanwhile, serve)
             yield response, self.read_data_set()
             if not is_pending(response.status or 0):
                 return
@@ -387,7 +390,12 @@ class Association:
             left -= len(part)
             yield part
 
-    def _await_response(self, request: Command, meanwhile: Callable[[], None]) -> Command:
+    def _await_response(
+        self,
+        request: Command,
+        meanwhile: Callable[[], None],
+        serve: Callable[[Message], None] | None = None,
+    ) -> Command:
         limit = self._limits.dimse_seconds
         until = None if limit is None else time.monotonic() + limit
         while True:
@@ -397,6 +405,10 @@ class Association:
                     raise Silence("no response in time")
             message = self._next_message()
             command = message.command
+            if command.field == CommandField.C_STORE_RQ and serve is not None:
+                serve(message)
+                until = None if limit is None else time.monotonic() + limit
+                continue
             if command.field != request.field | RESPONSE_BIT:
                 self._note_cancel(message)
                 continue

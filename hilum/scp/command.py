@@ -130,9 +130,11 @@ def decode(data: bytes) -> Command:
         group, element, length = _ELEMENT.unpack_from(data, offset)
         start = offset + _ELEMENT.size
         offset = start + length
-        if group or offset > end:
-            raise Invalid("a command set with an element that does not belong in it")
-        known = _ELEMENTS.get(element)
+        if offset > end:
+            raise Invalid("a command set ends inside an element")
+        # Elements of other groups do not belong here. Orthanc 1.10 has the list of failed
+        # instances (0008,0058) in the final response to a C-GET.
+        known = None if group else _ELEMENTS.get(element)
         if known is not None and length:
             name, vr = known
             values[name] = _decode_value(vr, data[start:offset])

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Self
 
 from hilum.core.instance import Attributes
 from hilum.core.levels import Level
@@ -14,12 +15,22 @@ from hilum.scp.operation import Operation, keys_at, models_for, named, never, op
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """How far a C-MOVE is, as the peer counts its sub-operations (PS3.4 C.4.2.1.6 to 9)."""
+    """How far a C-MOVE or C-GET is, as the peer counts its sub-operations (PS3.4 C.4.2.1)."""
 
     remaining: int = 0
     completed: int = 0
     failed: int = 0
     warning: int = 0
+
+    @classmethod
+    def told_by(cls, response: Command) -> Self:
+        """Return what a response says of it."""
+        return cls(
+            remaining=response.remaining or 0,
+            completed=response.completed or 0,
+            failed=response.failed or 0,
+            warning=response.warning or 0,
+        )
 
     @property
     def progress(self) -> int:
@@ -80,11 +91,6 @@ def move(
             cancelled,
         )
         for response, _ in operation.responses():
-            moved = Moved(
-                remaining=response.remaining or 0,
-                completed=response.completed or 0,
-                failed=response.failed or 0,
-                warning=response.warning or 0,
-            )
+            moved = Moved.told_by(response)
             report(moved)
     return moved

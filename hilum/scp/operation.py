@@ -16,7 +16,7 @@ from hilum.core.instance import Attributes
 from hilum.core.levels import Level, json_tag
 from hilum.core.peer import Peer
 from hilum.scp import identifier
-from hilum.scp.association import Association, Context, TimeLimits
+from hilum.scp.association import Association, Context, Message, TimeLimits
 from hilum.scp.command import Command, CommandField, is_pending
 from hilum.scp.contexts import Proposal
 from hilum.scp.requestor import associate
@@ -50,11 +50,20 @@ def models_for(level: Level, patient_root: str, study_root: str) -> tuple[str, s
 
 @contextmanager
 def operating(
-    peer: Peer, ae_title: str, sop_classes: Sequence[str], limits: TimeLimits
+    peer: Peer,
+    ae_title: str,
+    sop_classes: Sequence[str],
+    limits: TimeLimits,
+    stored: Sequence[Proposal] = (),
 ) -> Iterator[tuple[Association, Context]]:
     """Have an association with `peer`, and the context of the first SOP class it accepts.
 
     Leaving by an error aborts it, unless the peer has had its say.
+
+    Parameters
+    ----------
+    stored
+        What the peer may send on the same association.
 
     Raises
     ------
@@ -64,7 +73,8 @@ def operating(
         The peer accepts none of `sop_classes`.
     """
     proposals = [Proposal(uid, _UNCOMPRESSED) for uid in sop_classes]
-    association = associate(peer, ae_title, proposals, limits)
+    serving = [proposal.abstract_syntax for proposal in stored]
+    association = associate(peer, ae_title, [*proposals, *stored], limits, serving)
     accepted = {each.abstract_syntax: each for each in association.contexts.values()}
     context = next((accepted[uid] for uid in sop_classes if uid in accepted), None)
     if context is None:
@@ -93,6 +103,8 @@ class Operation:
     ----------
     cancelled
         Asked between responses and several times a second: whether to end it early.
+    serve
+        Answers what the peer asks in between: C-STORE, for a C-GET.
     """
 
     peer: Peer
@@ -101,6 +113,7 @@ class Operation:
     request: Command
     keys: Attributes
     cancelled: Callable[[], bool] = never
+    serve: Callable[[Message], None] | None = None
     stopping_until: float | None = field(default=None, init=False)
 
     def responses(self) -> Iterator[tuple[Command, bytes]]:
@@ -118,7 +131,7 @@ class Operation:
         self.request.priority = _MEDIUM_PRIORITY
         encoded = identifier.encode(self.keys, self.context.transfer_syntax)
         for response, found in self.association.responses(
-            self.context, self.request, encoded, self._stop_if_cancelled
+            self.context, self.request, encoded, self._stop_if_cancelled, self.serve
         ):
             if not _went_well(response):
                 if response.status == CANCEL and self.stopping_until is not None:

@@ -1,12 +1,12 @@
 """Asking a peer for an association (PS3.8 9.2, Sta4 and Sta5)."""
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
 from pynetdicom.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ
-from pynetdicom.pdu_primitives import A_ASSOCIATE
+from pynetdicom.pdu_primitives import A_ASSOCIATE, SCP_SCU_RoleSelectionNegotiation
 from pynetdicom.presentation import PresentationContext
 
 from hilum.core.errors import PeerUnreachable
@@ -26,12 +26,24 @@ from hilum.scp.wire import AssociationLost, Wire
 
 #: What comes back on an association of ours is responses: short.
 _MAXIMUM_PDU_BYTES: Final = 32 * 1024
+#: Unless it is instances.
+_RECEIVING_PDU_BYTES: Final = 128 * 1024
 
 
 def associate(
-    peer: Peer, calling_ae_title: str, proposals: Sequence[Proposal], limits: TimeLimits
+    peer: Peer,
+    calling_ae_title: str,
+    proposals: Sequence[Proposal],
+    limits: TimeLimits,
+    serving: Collection[str] = (),
 ) -> Association:
     """Open an association with `peer`; some of `proposals` may not have been accepted.
+
+    Parameters
+    ----------
+    serving
+        Abstract syntaxes among them on which the peer is to be the user: what it sends for
+        a C-GET (PS3.7 D.3.3.4).
 
     Raises
     ------
@@ -46,7 +58,7 @@ def associate(
         raise PeerUnreachable(f"{peer} cannot be reached: {error.strerror or error}") from error
     wire = Wire(connection)
     try:
-        return _negotiate(wire, peer, calling_ae_title, proposals, limits)
+        return _negotiate(wire, peer, calling_ae_title, proposals, limits, serving)
     except PeerUnreachable as error:
         if isinstance(error, ProtocolViolation):
             with suppress(AssociationLost):
@@ -63,10 +75,11 @@ def _negotiate(
     calling_ae_title: str,
     proposals: Sequence[Proposal],
     limits: TimeLimits,
+    serving: Collection[str],
 ) -> Association:
     wire.allow(limits.acse_seconds, limits.acse_seconds)
     proposed = {2 * index + 1: proposal for index, proposal in enumerate(proposals)}
-    wire.write(_request(peer, calling_ae_title, proposed).encode())
+    wire.write(_request(peer, calling_ae_title, proposed, serving).encode())
     pdu_type, data = read_pdu(wire, PduType.ASSOCIATE_AC, PduType.ASSOCIATE_RJ)
     if pdu_type == PduType.ASSOCIATE_RJ:
         with decoding("rejection"):
@@ -84,7 +97,7 @@ def _negotiate(
         wire,
         peer_ae_title=peer.ae_title,
         peer_address=f"{peer.host}:{peer.port}",
-        contexts=_accepted(answer, proposed),
+        contexts=_accepted(answer, proposed, serving),
         peer_maximum_pdu_bytes=information.maximum_pdu_bytes,
         peer_implementation=(
             information.implementation_version_name or information.implementation_class_uid
@@ -93,7 +106,9 @@ def _negotiate(
     )
 
 
-def _request(peer: Peer, calling_ae_title: str, proposed: dict[int, Proposal]) -> Any:
+def _request(
+    peer: Peer, calling_ae_title: str, proposed: dict[int, Proposal], serving: Collection[str]
+) -> Any:
     contexts = []
     for context_id, proposal in proposed.items():
         context = PresentationContext()
@@ -106,14 +121,24 @@ def _request(peer: Peer, calling_ae_title: str, proposed: dict[int, Proposal]) -
     primitive.calling_ae_title = calling_ae_title
     primitive.called_ae_title = peer.ae_title
     primitive.presentation_context_definition_list = contexts
-    primitive.user_information = make_user_information(
-        UserInformation(maximum_pdu_bytes=_MAXIMUM_PDU_BYTES)
-    )
+    maximum_pdu_bytes = _RECEIVING_PDU_BYTES if serving else _MAXIMUM_PDU_BYTES
+    items = make_user_information(UserInformation(maximum_pdu_bytes=maximum_pdu_bytes))
+    for uid in serving:
+        role = SCP_SCU_RoleSelectionNegotiation()
+        role.sop_class_uid = uid
+        role.scu_role, role.scp_role = False, True
+        items.append(role)
+    primitive.user_information = items
     return A_ASSOCIATE_RQ(primitive)
 
 
-def _accepted(answer: Any, proposed: dict[int, Proposal]) -> dict[int, Context]:
-    """Return the accepted contexts; an answer to what was not proposed is passed over."""
+def _accepted(
+    answer: Any, proposed: dict[int, Proposal], serving: Collection[str]
+) -> dict[int, Context]:
+    """Return the accepted contexts; an answer to what was not proposed is passed over.
+
+    Whether the role was granted is not asked: a peer that sends without saying so is served.
+    """
     contexts = {}
     for result in answer.presentation_context_definition_results_list:
         proposal = proposed.get(result.context_id)
@@ -123,7 +148,7 @@ def _accepted(answer: Any, proposed: dict[int, Proposal]) -> dict[int, Context]:
             result.context_id,
             proposal.abstract_syntax,
             str(result.transfer_syntax[0]),
-            serves=False,
-            uses=True,
+            serves=proposal.abstract_syntax in serving,
+            uses=proposal.abstract_syntax not in serving,
         )
     return contexts

@@ -49,7 +49,7 @@ class Session:
                 self._idle_since = time.monotonic()
                 message = association.receive()
                 self._idle_since = None
-                self._answer(message)
+                self.answer(message)
         except ReleaseRequested:
             self._release()
         except ProtocolViolation as violation:
@@ -77,8 +77,12 @@ class Session:
         self._closing = True
         self._association.interrupt()
 
+    def await_visible(self) -> bool:
+        """Wait until queries find what was stored; False if the time ran out first."""
+        return self._stored.await_visible(self._services)
+
     def _release(self) -> None:
-        if not self._stored.await_visible(self._services):
+        if not self.await_visible():
             # Nothing is lost: the instances are on disk, and the index will have them.
             self._log.warning("released before everything stored can be found")
         try:
@@ -88,7 +92,14 @@ class Session:
         else:
             self._log.info("association released")
 
-    def _answer(self, message: Message) -> None:
+    def answer(self, message: Message) -> None:
+        """Serve one request.
+
+        Raises
+        ------
+        AssociationLost
+            There is nobody to answer.
+        """
         command = message.command
         if command.field & RESPONSE_BIT:
             raise ProtocolViolation("a response to something that was not asked")

@@ -19,20 +19,29 @@ from hilum.scp.association import TimeLimits
 from hilum.scp.command import Command
 from hilum.scp.delivery import Delivery
 from hilum.scp.find_scu import find
+from hilum.scp.get_scu import get
 from hilum.scp.lines import Lines
 from hilum.scp.move_scu import Moved, move
+from hilum.scp.request import Services
 from hilum.scp.send import outgoing_of
 from hilum.scp.status import SUCCESS, is_warning
 from hilum.services.dimse import Call, Delivered
-from hilum.services.retrieve import Retrieve
 
 
 class User:
-    """Fills `hilum.services.dimse.Dimse`."""
+    """Fills `hilum.services.dimse.Dimse`.
 
-    def __init__(self, retrieve: Retrieve, limits: TimeLimits) -> None:
-        self._retrieve = retrieve
-        self._limits = limits
+    Parameters
+    ----------
+    services
+        Those that associations from others are served with: what is sent comes from them,
+        and what a C-GET brings goes to them.
+    """
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._retrieve = services.retrieve
+        self._limits = services.limits
 
     def echo(self, call: Call) -> None:
         """See `Dimse.echo`."""
@@ -78,6 +87,29 @@ class User:
             keys,
             destination,
             self._limits_of(call),
+            report=tell,
+            cancelled=cancelled,
+        )
+
+    def get(
+        self,
+        call: Call,
+        level: Level,
+        keys: Attributes,
+        report: Callable[[float], None],
+        cancelled: Callable[[], bool],
+    ) -> None:
+        """See `Dimse.get`."""
+
+        def tell(moved: Moved) -> None:
+            report(moved.progress / 100)
+
+        get(
+            call.peer,
+            level,
+            keys,
+            replace(self._services, limits=self._limits_of(call)),
+            ae_title=call.calling_ae_title,
             report=tell,
             cancelled=cancelled,
         )

@@ -80,6 +80,22 @@ class Dimse(Protocol):
             It does not answer, or not all of it was sent.
         """
 
+    def get(
+        self,
+        call: Call,
+        level: Level,
+        keys: Attributes,
+        report: Callable[[float], None],
+        cancelled: Callable[[], bool],
+    ) -> None:
+        """Have a peer send something here, over the association it is asked on.
+
+        Raises
+        ------
+        PeerUnreachable, PeerRefused
+            It does not answer, or not all of it was sent.
+        """
+
     def store(
         self,
         call: Call,

@@ -1,11 +1,12 @@
-"""The jobs that send to other nodes, and that have other nodes send (C-STORE, C-MOVE).
+"""The jobs that send to other nodes, and that have other nodes send (C-STORE, C-MOVE, C-GET).
 
 A task says what is wanted in JSON, because any worker may have to do it, now or after a
 restart. Peers are written into it as they were when it was asked for.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any, Final
 
 from hilum.core.errors import NotFound
@@ -20,6 +21,7 @@ from hilum.services.jobs import Control
 
 STORE: Final = "DicomModalityStore"
 MOVE: Final = "DicomMoveScu"
+GET: Final = "DicomGetScu"
 #: Instances whose documents are read at a time.
 _AT_ONCE: Final = 1000
 
@@ -48,7 +50,7 @@ def move_keys(level: Level, answer: Attributes) -> Attributes:
 
 
 class Exchange:
-    """Does the work of both kinds."""
+    """Does the work of all three kinds."""
 
     def __init__(self, dimse: Dimse, resources: Resources) -> None:
         self._dimse = dimse
@@ -101,27 +103,45 @@ class Exchange:
             control.check()
 
     async def move(self, job: Job, control: Control) -> None:
-        """Order what a task names, one C-MOVE each, from the first that has not come.
+        """Have what a task names sent elsewhere, one C-MOVE each, from the first that was not.
 
         Raises
         ------
         PeerUnreachable, PeerRefused
-            One has not come, or not all of it.
+            One was not, or not all of it.
         """
-        call, task = _call(job.task), job.task
-        level = Level(task["level"])
+        call, destination = _call(job.task), job.task["destination"]
+        level, report = Level(job.task["level"]), partial(setattr, control, "part")
 
-        def report(part: float) -> None:
-            control.part = part
+        def order(keys: Attributes) -> None:
+            self._dimse.move(call, level, keys, destination, report, lambda: control.stopping)
 
-        def order() -> None:
-            for keys in task["keys"][control.done :]:
-                control.check()
-                self._dimse.move(
-                    call, level, keys, task["destination"], report, lambda: control.stopping
-                )
-                control.check()
-                control.part = 0.0
-                control.done += 1
+        await _one_by_one(job, control, order)
 
-        await in_thread(order)
+    async def get(self, job: Job, control: Control) -> None:
+        """Have what a task names sent here, one C-GET each, from the first that was not.
+
+        Raises
+        ------
+        PeerUnreachable, PeerRefused
+            One was not, or not all of it.
+        """
+        call, level = _call(job.task), Level(job.task["level"])
+        report = partial(setattr, control, "part")
+
+        def order(keys: Attributes) -> None:
+            self._dimse.get(call, level, keys, report, lambda: control.stopping)
+
+        await _one_by_one(job, control, order)
+
+
+async def _one_by_one(job: Job, control: Control, order: Callable[[Attributes], None]) -> None:
+    def work() -> None:
+        for keys in job.task["keys"][control.done :]:
+            control.check()
+            order(keys)
+            control.check()
+            control.part = 0.0
+            control.done += 1
+
+    await in_thread(work)

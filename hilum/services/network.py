@@ -1,14 +1,11 @@
 """Everything that clients have this node do with other nodes."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
-from hilum.core.peer import Peer
 from hilum.index.database import Database
 from hilum.index.exports import ExportLedger
 from hilum.index.jobs import JobLedger
-from hilum.index.modalities import ModalityLedger
 from hilum.index.queries import QueryLedger
 from hilum.index.resources import Resources
 from hilum.services import archives, exchange
@@ -36,13 +33,12 @@ class Network:
         database: Database,
         resources: Resources,
         dimse: Dimse,
-        ae_title: str,
-        configured: Mapping[str, Peer],
+        modalities: Modalities,
     ) -> Self:
         """Return it; its jobs are to be run (`Jobs.run`) for any of them to be done here."""
         work = Exchange(dimse, resources)
         return cls(
-            modalities=Modalities(ae_title, configured, ModalityLedger(database)),
+            modalities=modalities,
             dimse=dimse,
             queries=Queries(dimse, QueryLedger(database)),
             jobs=Jobs(
@@ -50,6 +46,7 @@ class Network:
                 {
                     exchange.STORE: work.store,
                     exchange.MOVE: work.move,
+                    exchange.GET: work.get,
                     archives.ARCHIVE: archives.promise,
                     archives.MEDIA: archives.promise,
                 },

@@ -18,6 +18,7 @@ from hilum.index.bookmark import Bookmark
 from hilum.index.catalogue import Catalogue
 from hilum.index.change_log import ChangeLog
 from hilum.index.database import Database
+from hilum.index.modalities import ModalityLedger
 from hilum.index.outbox import Outbox
 from hilum.index.protections import Protections
 from hilum.index.queue_desk import QueueDesk
@@ -30,6 +31,7 @@ from hilum.index.trash import TrashNotes
 from hilum.index.upload_log import UploadLog
 from hilum.index.writer import Writer
 from hilum.scp.association import TimeLimits
+from hilum.scp.request import Services as ScpServices
 from hilum.scp.user import User
 from hilum.services.broadcast import Broadcast, EventFeed, QueueFeed, UploadFeed
 from hilum.services.bulk_data import BulkData
@@ -39,6 +41,7 @@ from hilum.services.decision import ConflictPolicy
 from hilum.services.deletion import Deletion, Trash
 from hilum.services.ingest import Ingest
 from hilum.services.metadata import Metadata
+from hilum.services.modalities import Modalities
 from hilum.services.network import Network
 from hilum.services.pictures import Pictures
 from hilum.services.promotion import Promotion
@@ -143,6 +146,16 @@ async def http_node(
         outbox=outbox,
     )
     retrieve = Retrieve(catalogue, store, workers, crossing)
+    modalities = Modalities("TEST", {}, ModalityLedger(database))
+    scp = ScpServices(
+        ae_title="TEST",
+        ingest=ingest,
+        search=Search(catalogue),
+        retrieve=retrieve,
+        crossing=crossing,
+        destination={}.get,
+        limits=TimeLimits(),
+    )
     services = Services(
         ingest=ingest,
         search=Search(catalogue),
@@ -157,9 +170,7 @@ async def http_node(
         change_log=ChangeLog(database, outbox),
         upload_log=upload_log,
         broadcast=Broadcast(EventFeed(outbox), QueueFeed(queue), UploadFeed(upload_log)),
-        network=Network.over(
-            database, Resources(database), User(retrieve, TimeLimits()), "TEST", {}
-        ),
+        network=Network.over(database, Resources(database), User(scp), modalities),
         synchronisation=synchronisation,
         attached=Attached(database),
         deletion=deletion if allow_delete else None,

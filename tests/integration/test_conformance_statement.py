@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,9 @@ from hilum.imaging.transcode import can_transcode
 from hilum.scp import forwarding, status
 from hilum.scp.association import TimeLimits
 from hilum.scp.command import Command, CommandField
-from hilum.scp.contexts import FIND_MODELS, MOVE_MODELS
+from hilum.scp.contexts import FIND_MODELS, GET_MODELS, MOVE_MODELS, is_storage_class
 from hilum.scp.find_scu import find
+from hilum.scp.get_scu import get
 from hilum.scp.move_scu import move
 from hilum.scp.upper_layer import _LARGEST_PDU_BYTES
 from tests.integration.peers import (
@@ -89,19 +91,25 @@ def services() -> dict[str, list[str]]:
 
 def test_overview_names_every_model_and_no_more() -> None:
     assert set(services()) == {"Verification", "Storage", *MODELS}
-    used = {f"{model} Root {name}" for model in ("Patient", "Study") for name in ("FIND", "MOVE")}
-    for name in MODELS:
-        user = "yes" if name.removeprefix("Query/Retrieve, ") in used else "no"
-        assert services()[name] == [user, "yes"]
+    assert all(services()[name] == ["yes", "yes"] for name in MODELS)
 
 
-def test_models_are_proposed_as_the_statement_says() -> None:
+def test_models_are_proposed_as_the_statement_says(node: ScpNode) -> None:
     """What it uses of both models, in which transfer syntaxes, and which one it takes."""
-    for use, (patient_root, study_root) in ((ask, FIND_MODELS), (order, MOVE_MODELS)):
+    fetch = partial(bring, node)
+    for use, (patient_root, study_root) in (
+        (ask, FIND_MODELS),
+        (order, MOVE_MODELS),
+        (fetch, GET_MODELS),
+    ):
         for level, expected in ((Level.PATIENT, patient_root), (Level.STUDY, study_root)):
             proposed, used = proposed_by(use, level)
-            assert set(proposed) == {patient_root, study_root}
-            assert all(set(syntaxes) == {EXPLICIT, IMPLICIT} for syntaxes in proposed.values())
+            models = {uid: proposed.pop(uid) for uid in (patient_root, study_root)}
+            assert all(set(syntaxes) == {EXPLICIT, IMPLICIT} for syntaxes in models.values())
+            stored = set(proposed)
+            assert len(stored) == (120 if use is fetch else 0)
+            assert all(is_storage_class(uid) for uid in stored)
+            assert all(syntaxes[0] == EXPLICIT for syntaxes in proposed.values())
             assert used == expected
 
 
@@ -111,6 +119,10 @@ def ask(peer: Peer, level: Level) -> None:
 
 def order(peer: Peer, level: Level) -> None:
     move(peer, "HILUM", level, {}, "DEST")
+
+
+def bring(node: ScpNode, peer: Peer, level: Level) -> None:
+    get(peer, level, {}, node.services, ae_title="HILUM")
 
 
 def proposed_by(

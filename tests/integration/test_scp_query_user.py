@@ -1,4 +1,4 @@
-"""The node as user of C-FIND and C-MOVE: what it asks, and what it makes of the answers."""
+"""The node as user of C-FIND, C-MOVE and C-GET: what it asks, and what it makes of the answers."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -15,10 +15,12 @@ from hilum.core.levels import Level, json_tag, vr_of
 from hilum.core.peer import Peer
 from hilum.scp.association import TimeLimits
 from hilum.scp.find_scu import find
+from hilum.scp.get_scu import get
 from hilum.scp.move_scu import Moved, move
 from tests.dcmtk import data_set_bytes, storescp
 from tests.generated import ct_files, uid
 from tests.integration.peers import RawPeer, accept, command, encode, listening
+from tests.integration.scp_node import scp_node
 from tests.nodes import free_port
 from tests.orthancs import RunningOrthanc, running_orthanc
 
@@ -113,6 +115,32 @@ def test_move_brings_the_study_to_the_destination(
     sent = ct_files(tmp_path / "out", 3, study="A", PatientName="Müller^Jörg")
     arrived = sorted(data_set_bytes(path) for path in (tmp_path / "in").iterdir())
     assert arrived == sorted(map(data_set_bytes, sent))
+
+
+def test_get_brings_the_study_here(peer: Peer, mongodb_uri: str, tmp_path: Path) -> None:
+    seen: list[Moved] = []
+    asked = keys(StudyInstanceUID=uid("A"))
+    with scp_node(tmp_path / "node", mongodb_uri) as node:
+        moved = get(peer, Level.STUDY, asked, node.services, ae_title="HILUM", report=seen.append)
+        here = Peer("HILUM", *node.address)
+        found = list(find(here, "ASKER", Level.STUDY, keys(PatientID="", StudyInstanceUID="")))
+        stored = [node.store.path(digest) for digest in node.stored]
+        sent = ct_files(tmp_path / "out", 3, study="A", PatientName="Müller^Jörg")
+        assert sorted(map(data_set_bytes, stored)) == sorted(map(data_set_bytes, sent))
+    assert [each.data_set().PatientID for each in found] == ["TEST-A"]
+    assert (moved.completed, moved.failed) == (3, 0)
+    assert seen[-1] == moved
+
+
+def test_get_of_what_cannot_be_stored_is_an_error(
+    peer: Peer, mongodb_uri: str, tmp_path: Path
+) -> None:
+    asked = keys(StudyInstanceUID=uid("A"))
+    with (
+        scp_node(tmp_path, mongodb_uri, reserve_bytes=1 << 60) as full,
+        pytest.raises(PeerRefused, match="C-GET with "),
+    ):
+        get(peer, Level.STUDY, asked, full.services, ae_title="HILUM")
 
 
 def test_move_to_somebody_unknown_to_the_peer_says_its_status(peer: Peer) -> None:

@@ -375,6 +375,23 @@ def test_move_brings_what_it_names(servers: SideBySide, nodes: ThreeNodes, tmp_p
         refused(servers, "/modalities/third/move", wrong)
 
 
+def test_get_brings_it_over_the_same_association(nodes: ThreeNodes) -> None:
+    """Orthanc has it since 1.12.7; the third node, an older one, is asked by it."""
+    url = nodes.servers.hilum.http_url
+    ask(url, f"/studies/{study_id('S2')}", "DELETE")
+    body = {"Level": "Study", "Resources": [{"StudyInstanceUID": uid("S2")}]}
+    brought = ask(url, "/modalities/third/get", "POST", body)
+    assert brought.status == 200, brought.body
+    assert brought.json["RemoteAet"] == "THIRD"
+    sent = ask(url, "/modalities/third/store", "POST", study_id("S2"))
+    assert sent.json["InstancesCount"] == 1
+    query = ask(url, "/modalities/third/query", "POST", STUDIES).json["Path"]
+    body = {"RetrieveMethod": "C-GET", "Asynchronous": True}
+    job = ask(url, f"{query}/retrieve", "POST", body).json["Path"]
+    wait_until(lambda: job_of(url, job)["State"] == "Success")
+    assert job_of(url, job)["Type"] == "DicomGetScu"
+
+
 # -- jobs and exports ----------------------------------------------------------------------
 
 

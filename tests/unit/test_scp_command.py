@@ -112,3 +112,10 @@ def test_response_repeats_what_it_responds_to() -> None:
 def test_command_without_a_command_field_is_invalid(data: bytes) -> None:
     with pytest.raises(Invalid):
         decode(data)
+
+
+def test_element_of_a_data_set_among_those_of_a_command_is_passed_over() -> None:
+    """As Orthanc 1.10.1 ends a C-GET that has failed."""
+    command = Command(CommandField.C_GET_RSP, responded_message_id=1, status=0xB000, failed=1)
+    stray = b"\x08\0\x58\0\6\0\0\x001.2.3\0"
+    assert decode(command.encode() + stray) == command

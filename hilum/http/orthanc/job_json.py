@@ -7,7 +7,7 @@ from typing import Any, Final
 from hilum.http.orthanc.errors import number_of, words_of
 from hilum.index.jobs import Job, State
 from hilum.services.archives import ARCHIVE, MEDIA
-from hilum.services.exchange import MOVE, STORE
+from hilum.services.exchange import GET, MOVE, STORE
 from hilum.services.jobs import error_of
 
 _DESCRIPTION: Final = "REST API"
@@ -75,16 +75,17 @@ def _store(job: Job) -> dict[str, Any]:
 
 
 def _move(job: Job) -> dict[str, Any]:
-    return {
-        **_between(job),
-        "Query": list(job.task["told"]),
-        "TargetAet": job.task["destination"],
-    }
+    return {"TargetAet": job.task["destination"], **_get(job)}
+
+
+def _get(job: Job) -> dict[str, Any]:
+    return {**_between(job), "Query": list(job.task["told"])}
 
 
 _CONTENTS: Final[Mapping[str, Callable[[Job], dict[str, Any]]]] = {
     STORE: _store,
     MOVE: _move,
+    GET: _get,
     ARCHIVE: _archive,
     MEDIA: _archive,
 }

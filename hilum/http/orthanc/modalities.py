@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from hilum.core.errors import Invalid
+from hilum.core.errors import Invalid, NotFound
 from hilum.core.levels import Level
 from hilum.core.peer import Modality, Originator
 from hilum.http.orthanc.errors import BAD_FILE_FORMAT, Refusal
@@ -20,13 +20,13 @@ from hilum.http.orthanc.network_body import json_of, member, object_of
 from hilum.http.orthanc.styled import json_answer
 from hilum.index.resources import Resource
 from hilum.services.dimse import Call, in_thread
-from hilum.services.exchange import MOVE, STORE, call_json, move_keys
+from hilum.services.exchange import GET, MOVE, STORE, call_json, move_keys
 from hilum.services.network import Network
 
 #: What there is below a modality.
 _OPERATIONS: Final = (
     *("configuration", "echo", "find", "find-instance", "find-patient", "find-series"),
-    *("find-study", "move", "query", "store", "store-straight"),
+    *("find-study", "get", "move", "query", "store", "store-straight"),
 )
 #: Of a file that is sent without being stored.
 _STRAIGHT_BYTES: Final = 2 << 30
@@ -51,6 +51,7 @@ class Modalities:
             web.post("/modalities/{name}/store", self._store),
             web.post("/modalities/{name}/store-straight", self._store_straight),
             web.post("/modalities/{name}/move", self._move),
+            web.post("/modalities/{name}/get", self._get),
         ]
 
     async def _list(self, request: web.Request) -> web.Response:
@@ -82,8 +83,8 @@ class Modalities:
 
     async def _store(self, request: web.Request) -> web.Response:
         modality = await self._modality(request)
-        body, ids = _wanted(await request.text(), await json_of(request))
-        found = [await self._resource(each) for each in ids]
+        body, ids = _to_be_sent(await request.text(), await json_of(request))
+        found = await self._resources(ids)
         instances = await self._instances(found)
         await self._network.exports.add(found, modality.name)
         originator = _originator(body)
@@ -96,9 +97,16 @@ class Modalities:
         }
         return await submitted(self._network.jobs, STORE, task, len(instances), body)
 
-    async def _resource(self, public_id: str) -> Resource:
-        resources = self._network.resources
-        return await resources.one(await resources.level_of(public_id), public_id)
+    async def _resources(self, ids: list[str]) -> list[Resource]:
+        """Return the resources with these ids, of whatever levels, in their order."""
+        found: dict[str, Resource] = {}
+        for level in Level:
+            left = [each for each in ids if each not in found]
+            found |= {each.id: each for each in await self._network.resources.some(level, left)}
+        for each in ids:
+            if each not in found:
+                raise NotFound(f"nothing has the id {each}")
+        return [found[each] for each in ids]
 
     async def _instances(self, resources: list[Resource]) -> list[str]:
         """Return the public ids of all instances of the resources, each once."""
@@ -121,6 +129,16 @@ class Modalities:
         return json_answer({"SOPClassUID": sent[0], "SOPInstanceUID": sent[1]})
 
     async def _move(self, request: web.Request) -> web.Response:
+        body, task = await self._wanted(request)
+        task["destination"] = member(body, "TargetAet", "") or self._network.modalities.ae_title
+        return await submitted(self._network.jobs, MOVE, task, len(task["keys"]), body)
+
+    async def _get(self, request: web.Request) -> web.Response:
+        body, task = await self._wanted(request)
+        return await submitted(self._network.jobs, GET, task, len(task["keys"]), body)
+
+    async def _wanted(self, request: web.Request) -> tuple[Mapping[str, Any], dict[str, Any]]:
+        """Return the body of a request to bring something, and the task it makes."""
         modality = await self._modality(request)
         body = await object_of(request)
         if "Resources" not in body or "Level" not in body:
@@ -130,14 +148,12 @@ class Modalities:
         level = level_named(body["Level"])
         wanted: list[Any] = member(body, "Resources", [])
         keys = [keys_of(each, "Resources") for each in wanted]
-        task = {
+        return body, {
             "call": call_json(self._called(modality, body)),
             "level": level.value,
-            "destination": member(body, "TargetAet", "") or self._network.modalities.ae_title,
             "keys": [move_keys(level, each) for each in keys],
             "told": [told(each, "short") for each in keys],
         }
-        return await submitted(self._network.jobs, MOVE, task, len(keys), body)
 
     async def _modality(self, request: web.Request) -> Modality:
         return await self._network.modalities.one(request.match_info["name"])
@@ -153,7 +169,7 @@ class Modalities:
         )
 
 
-def _wanted(text: str, body: Any) -> tuple[Mapping[str, Any], list[str]]:
+def _to_be_sent(text: str, body: Any) -> tuple[Mapping[str, Any], list[str]]:
     """Return the members of the body of a store, and the ids of what is to be sent."""
     if isinstance(body, str):
         body = [body]

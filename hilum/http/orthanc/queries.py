@@ -16,7 +16,7 @@ from hilum.http.orthanc.network_body import json_of, member, object_of
 from hilum.http.orthanc.resources import NAMES
 from hilum.http.orthanc.styled import json_answer, text_answer
 from hilum.index.queries import RemoteQuery
-from hilum.services.exchange import MOVE, call_json, move_keys
+from hilum.services.exchange import GET, MOVE, call_json, move_keys
 from hilum.services.network import Network
 
 _OPERATIONS: Final = ("answers", "level", "modality", "query", "retrieve")
@@ -125,14 +125,16 @@ class Queries:
             ae_title=member(body, "LocalAet", ""),
             timeout_seconds=member(body, "Timeout", 0.0),
         )
+        own = self._network.modalities.ae_title
         task = {
             "call": call_json(call),
             "level": query.level.value,
-            "destination": member(body, "TargetAet", "") or self._network.modalities.ae_title,
+            "destination": member(body, "TargetAet", "") or own,
             "keys": [move_keys(query.level, each) for each in found],
             "told": [_told(query.level, each, style_in(body, "short")) for each in found],
         }
-        return await submitted(self._network.jobs, MOVE, task, len(found), body)
+        kind = GET if body.get("RetrieveMethod") == "C-GET" else MOVE
+        return await submitted(self._network.jobs, kind, task, len(found), body)
 
     async def _asked(self, request: web.Request) -> RemoteQuery:
         return await self._network.queries.ledger.one(request.match_info["id"])
