@@ -161,7 +161,8 @@ async def test_exports_of_several_workers_have_numbers_without_gaps(database: Da
     resource = Resource(
         level=Level.STUDY, id="study", patient="patient", study="study", series="",
         main={}, patient_main={}, patient_id="P", uids=("1.2",), received_at=at, updated_at=at,
-        stable=True, source="", remote_address="", called_ae_title="", studies=1, series_count=1, instances=1, size_bytes=1,
+        stable=True, source="", remote_address="", called_ae_title="", studies=1,
+        series_count=1, instances=1, size_bytes=1,
     )  # fmt: skip
     ledgers = [ExportLedger(database) for _ in range(4)]
     await asyncio.gather(*[ledger.add([resource] * 5, "store") for ledger in ledgers])
