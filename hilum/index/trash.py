@@ -203,14 +203,21 @@ class TrashNotes:
             await self.turn(deletion, State.DELETING, State.KEPT)
         return bool(notes)
 
-    async def abandoned(self, state: State, older_than_seconds: float) -> list[str]:
-        """Return the deletions in a state that nobody has touched for so long."""
-        latest = datetime.now(UTC) - timedelta(seconds=older_than_seconds)
-        with translated():
-            found = await self._entries.distinct(
-                "_id", {"state": state, "touched_at": {"$lt": latest}}
-            )
-        return [str(each) for each in found]
+    async def adopt(self, state: State, older_than_seconds: float) -> AsyncGenerator[str, None]:
+        """Yield the deletions in a state that nobody has touched for so long.
+
+        Each is touched by that: of several who adopt at once one gets it.
+        """
+        now = datetime.now(UTC)
+        left = {"state": state, "touched_at": {"$lt": now - timedelta(seconds=older_than_seconds)}}
+        while True:
+            with translated():
+                found = await self._entries.find_one_and_update(
+                    left, {"$set": {"touched_at": datetime.now(UTC)}}, {"_id": 1}
+                )
+            if found is None:
+                return
+            yield str(found["_id"])
 
     async def removals(self, deletion: str) -> AsyncGenerator[Removal, None]:
         """Yield the batches of a deletion that can be had back."""

@@ -48,6 +48,8 @@ log = structlog.get_logger(__name__)
 _BATCH_SIZE: Final = 500
 #: A deletion that is at work is done with a batch long before: an older one was interrupted.
 _INTERRUPTED_SECONDS: Final = 60.0
+#: After a fault, such as a MongoDB that starts more slowly than the node.
+RETRY_SECONDS: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +178,7 @@ class Deletion:
             await self._follow(removal, again=True)
         if self._trash is not None:
             notes = self._trash.notes
-            for deletion in await notes.abandoned(State.DELETING, older_than_seconds):
+            async for deletion in notes.adopt(State.DELETING, older_than_seconds):
                 await _close(self._trash, deletion)
         return len(removals)
 
@@ -267,4 +269,6 @@ async def keep_resuming(deletion: Deletion, every_seconds: float = _INTERRUPTED_
             older_than_seconds = _INTERRUPTED_SECONDS
         except Temporary as error:
             log.warning("interrupted deletions wait", reason=str(error))
+            await asyncio.sleep(min(RETRY_SECONDS, every_seconds))
+            continue
         await asyncio.sleep(every_seconds)

@@ -22,7 +22,7 @@ from hilum.core.errors import Conflict, Corrupt, HilumError, NotFound, Temporary
 from hilum.index.remover import Removal
 from hilum.index.trash import State, TrashEntry
 from hilum.services.decision import Outcome
-from hilum.services.deletion import Trash
+from hilum.services.deletion import RETRY_SECONDS, Trash
 from hilum.services.promotion import Promotion
 from hilum.storage.spool import SpoolEntry
 
@@ -30,6 +30,7 @@ log = structlog.get_logger(__name__)
 
 #: Whoever works on a deletion says so for each batch, and is done with one long before.
 _INTERRUPTED_SECONDS: Final = 60.0
+#: How late the collector may be, at most.
 _COLLECTING_SECONDS: Final = 3600.0
 #: As often as the cache is held against the space that is left.
 _GIVING_WAY_SECONDS: Final = 2.0
@@ -249,16 +250,15 @@ class Trashcan:
         Temporary
             MongoDB or the store does not answer.
         """
-        notes = self._notes
-        collecting = await notes.abandoned(State.COLLECTING, older_than_seconds)
-        for deletion in collecting:
+        resumed = 0
+        async for deletion in self._notes.adopt(State.COLLECTING, older_than_seconds):
             await self._collect(deletion)
-        restoring = await notes.abandoned(State.RESTORING, older_than_seconds)
-        for deletion in restoring:
-            if await notes.turn(deletion, State.RESTORING, State.RESTORING):
-                with suppress(Corrupt):  # told as it happened
-                    await self._restore(deletion)
-        return len(collecting) + len(restoring)
+            resumed += 1
+        async for deletion in self._notes.adopt(State.RESTORING, older_than_seconds):
+            with suppress(Corrupt):  # told as it happened
+                await self._restore(deletion)
+            resumed += 1
+        return resumed
 
 
 async def _settled(outcome: "Future[Outcome]") -> None:
@@ -281,13 +281,14 @@ async def keep_finishing(trashcan: Trashcan, every_seconds: float = _INTERRUPTED
             older_than_seconds = _INTERRUPTED_SECONDS
         except Temporary as error:
             log.warning("interrupted work on the trash waits", reason=str(error))
+            await asyncio.sleep(min(RETRY_SECONDS, every_seconds))
+            continue
         await asyncio.sleep(every_seconds)
 
 
-async def keep_collecting(
-    trashcan: Trashcan, keep: timedelta, every_seconds: float = _COLLECTING_SECONDS
-) -> None:
+async def keep_collecting(trashcan: Trashcan, keep: timedelta) -> None:
     """Collect what was deleted longer ago than `keep`, until cancelled; for the leader."""
+    every_seconds = min(keep.total_seconds() or _COLLECTING_SECONDS, _COLLECTING_SECONDS)
     while True:
         await trashcan.empty(keep)
         await asyncio.sleep(every_seconds)

@@ -1,16 +1,17 @@
-"""A node of two workers that may delete: stored over the web, found by dcmtk, deleted, gone."""
+"""Real nodes: stored over the web, found by dcmtk, deleted, had back, deleted for good."""
 
 import json
 import re
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 from tests import dcmtk
 from tests.contract.spooling import sha256sum
 from tests.generated import ct_files, uid
-from tests.nodes import RunningNode
+from tests.nodes import RunningNode, wait_until
 
 Launch = Callable[..., RunningNode]
 FILES = 4
@@ -50,21 +51,65 @@ def stored(node: RunningNode) -> dict[str, str]:
     return {path.name: sha256sum(path) for path in files}
 
 
-def test_what_is_stored_over_the_web_is_found_and_what_is_deleted_is_gone(
-    launch: Launch, tmp_path: Path
-) -> None:
-    node = launch(HILUM_WORKERS="2", HILUM_HTTP_ALLOW_DELETE="true")
+def trashed(node: RunningNode) -> dict[str, str]:
+    """Names and SHA-256 of the files in the trash."""
+    return {path.name: sha256sum(path) for path in (node.data_dir / "trash").glob("*/*")}
+
+
+def test_what_is_deleted_is_gone_until_it_is_had_back(launch: Launch, tmp_path: Path) -> None:
+    node = launch(HILUM_WORKERS="2")
     paths = ct_files(tmp_path / "in", FILES)
     uids = {uid(1, 1, number) for number in range(1, FILES + 1)}
+    files = {sha256sum(path): sha256sum(path) for path in paths}
     study = f"/dicom-web/studies/{uid(1)}"
     status, body = ask(node, "POST", study, related(paths))
     assert status == 200
     told = {item["00081155"]["Value"][0] for item in json.loads(body)["00081199"]["Value"]}
     assert told == found(node) == uids
-    assert stored(node) == {sha256sum(path): sha256sum(path) for path in paths}
+    assert stored(node) == files
     frame = f"/api/dicom/studies/{uid(1)}/frames/0"
     # Of either worker, as each new connection may go to the other.
     assert {ask(node, "GET", frame)[0] for _ in range(20)} == {200}
     assert ask(node, "DELETE", study)[0] == 204
     assert {ask(node, "GET", frame)[0] for _ in range(20)} == {404}
-    assert (found(node), stored(node), ask(node, "DELETE", study)[0]) == (set(), {}, 404)
+    assert (found(node), stored(node), trashed(node)) == (set(), {}, files)
+    assert ask(node, "DELETE", study)[0] == 404
+    (entry,) = node.get_json("/api/trash")["data"]
+    assert (entry["state"], entry["by"], entry["instanceCount"]) == ("kept", "127.0.0.1", FILES)
+    assert ask(node, "POST", f"/api/trash/{entry['id']}/restore")[0] == 200
+    assert (found(node), stored(node), trashed(node)) == (uids, files, {})
+    answers = {ask(node, "GET", f"/dicom-web/studies?StudyInstanceUID={uid(1)}")[0] for _ in "12"}
+    assert answers == {200}
+    assert {ask(node, "GET", frame)[0] for _ in range(20)} == {200}
+
+    def told() -> Counter[str]:
+        events = node.get_json("/api/events?since=0&limit=1000")["data"]
+        return Counter(event["kind"] for event in events)
+
+    # It came, it went with series, study and patient, it came again.
+    expected = {"new-instance": 2 * FILES, "deleted": FILES + 3, "new-study": 2}
+    wait_until(lambda: {kind: told()[kind] for kind in expected} == expected)
+
+
+def test_the_collector_deletes_for_good_when_the_time_is_over(
+    launch: Launch, tmp_path: Path
+) -> None:
+    node = launch(HILUM_STORAGE_KEEP_DELETED_DAYS=str(3 / 86_400))
+    paths = ct_files(tmp_path / "in", FILES)
+    study = f"/dicom-web/studies/{uid(1)}"
+    assert ask(node, "POST", study, related(paths))[0] == 200
+    assert ask(node, "DELETE", study)[0] == 204
+    wait_until(lambda: not trashed(node), what="the trash is empty")
+    wait_until(lambda: node.get_json("/api/trash")["data"] == [], what="and nothing is listed")
+    assert "deletion collected" in node.log
+    assert ask(node, "POST", study, related(paths))[0] == 200
+    assert len(stored(node)) == FILES
+
+
+def test_where_nothing_is_kept_the_bytes_go_at_once(launch: Launch, tmp_path: Path) -> None:
+    node = launch(HILUM_STORAGE_KEEP_DELETED_DAYS="0")
+    study = f"/dicom-web/studies/{uid(1)}"
+    assert ask(node, "POST", study, related(ct_files(tmp_path / "in", FILES)))[0] == 200
+    assert ask(node, "DELETE", study)[0] == 204
+    assert (found(node), stored(node), trashed(node)) == (set(), {}, {})
+    assert node.get_json("/api/trash")["data"] == []
