@@ -13,6 +13,8 @@ from typing import Any
 from tests.nodes import free_port, wait_until
 
 ORTHANC = "/usr/sbin/Orthanc"
+#: Debian's package orthanc-dicomweb.
+DICOMWEB_PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 
 
 @dataclass

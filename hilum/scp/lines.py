@@ -23,6 +23,7 @@ Kind: TypeAlias = tuple[str, str]
 
 #: Kinds that are proposed because they came before.
 _KINDS_KEPT: Final = 32
+_STOPPING: Final = "the node is stopping"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,6 +78,8 @@ class Lines:
         PeerUnreachable
             The peer does not answer, rejects, or aborts; or `close` was called.
         """
+        if self._closed:
+            raise PeerUnreachable(_STOPPING)
         wanted = self._with_earlier(kinds)
         proposals = proposals_for(sorted(wanted))
         association = associate(self.peer, self._ae_title, proposals, self._limits)
@@ -86,7 +89,7 @@ class Lines:
                 self._busy.add(line)
                 return line
         association.abort()
-        raise PeerUnreachable("the node is stopping")
+        raise PeerUnreachable(_STOPPING)
 
     def give_back(self, line: Line) -> bool:
         """Take back an association that is as it was; False if it has to be released instead."""

@@ -1,6 +1,8 @@
 """Passing instances on by C-STORE: what the peer gets, what it says, how long it is kept."""
 
+import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -176,6 +178,27 @@ def test_nobody_there_is_unreachable_for_all(
     with forwarding(node, Peer("NOBODY", "127.0.0.1", free_port())) as peer:
         results = peer.send(instances)
     assert [type(each) for each in results] == [PeerUnreachable] * COUNT
+
+
+def test_a_peer_that_never_answers_does_not_keep_the_node_from_stopping(
+    node: ScpNode, instances: list[StoredInstance]
+) -> None:
+    asked = threading.Event()
+
+    def silent(peer: RawPeer) -> None:
+        peer.receive()
+        asked.set()
+        peer.read_pdu()
+
+    peers: dict[str, Peer] = {}
+    services = node.services
+    with destination(peers, silent), ThreadPoolExecutor(1) as pool:
+        to = DicomPeer(peers["SCRIPTED"], "HILUM", TimeLimits(), services.retrieve)
+        sending = pool.submit(Forwarder(node, to).send, instances)
+        assert asked.wait(30)
+        services.crossing.call(to.close(), timeout_seconds=5)
+        results = sending.result(5)
+    assert {isinstance(each, Temporary) for each in results} == {True}
 
 
 def test_no_context_for_an_instance_is_no_reason_to_try_again(

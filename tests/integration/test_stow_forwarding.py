@@ -24,6 +24,7 @@ from hilum.index.stored import StoredInstance
 from tests.generated import ct, ct_files, save, uid
 from tests.integration.http_node import HttpNode, http_node
 from tests.nodes import free_port
+from tests.orthancs import DICOMWEB_PLUGIN, running_orthanc
 
 COUNT = 7
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -121,6 +122,29 @@ async def test_another_node_has_the_same_files(
     finally:
         await other_database.raw.client.drop_database(other_database.raw.name)
         other_database.close()
+
+
+@pytest.mark.skipif(not DICOMWEB_PLUGIN.exists(), reason="needs Debian's orthanc-dicomweb")
+async def test_orthancs_plugin_has_the_same_files(
+    node: HttpNode, files: list[Path], tmp_path: Path
+) -> None:
+    with running_orthanc(
+        tmp_path / "orthanc",
+        Plugins=[str(DICOMWEB_PLUGIN)],
+        AuthenticationEnabled=True,
+        RegisteredUsers={"forwarder": "password"},
+    ) as orthanc:
+        headers = authorization("forwarder", "password")
+        async with service(node, f"{orthanc.http_url}/dicom-web", headers=headers) as to:
+            assert await to.send(await instances_of(node)) == [None] * COUNT
+            assert await to.send(await instances_of(node)) == [None] * COUNT, "once more"
+        async with make_client() as client:
+            url = f"{orthanc.http_url}/instances"
+            stored = [
+                await (await client.get(f"{url}/{each}/file", headers=headers)).read()
+                for each in await (await client.get(url, headers=headers)).json()
+            ]
+    assert sorted(stored) == sorted(path.read_bytes() for path in files)
 
 
 async def test_a_request_is_what_the_standard_says(node: HttpNode, files: list[Path]) -> None:
