@@ -28,6 +28,7 @@ from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from hilum.core.instance import Attributes, Blob, Header, Identity, Instance, Origin, PixelData
 from hilum.core.levels import Level, json_tag, vr_of
+from hilum.core.main_tags import main_dicom_tags
 from hilum.index.database import Database
 from hilum.index.derive import derive_series, derive_studies
 from hilum.index.documents import entity_update, instance_document
@@ -196,8 +197,15 @@ def _instance(of_series: dict[str, Any], kind: Kind, place: int, day: date) -> I
         values["PatientID"], values["StudyInstanceUID"], values["SeriesInstanceUID"], uid
     )
     pixels = PixelData(0x7FE00010, 1600, kind.rows**2 * 2 * kind.frames, kind.frames)
+    attributes = _attributes(values)
     header = Header(
-        identity, kind.sop_class_uid, "1.2.840.10008.1.2.1", 360, _attributes(values), pixels
+        identity,
+        kind.sop_class_uid,
+        "1.2.840.10008.1.2.1",
+        360,
+        attributes,
+        pixels,
+        {key: text for level in Level for key, text in main_dicom_tags(level, attributes).items()},
     )
     received = datetime(day.year, day.month, day.day, 23, tzinfo=UTC)
     digest = hashlib.sha256(uid.encode()).hexdigest()
@@ -277,7 +285,7 @@ def _by(key: Any, instances: list[Instance]) -> dict[str, list[Instance]]:
 def _updates(level: Level, entities: dict[str, list[Instance]]) -> Iterator[UpdateOne]:
     for key, instances in entities.items():
         # All say the same of what contains them.
-        yield UpdateOne({"_id": key}, entity_update(level, instances[:1]), upsert=True)
+        yield UpdateOne({"_id": key}, entity_update(level, instances[:1], None), upsert=True)
 
 
 async def _prepare(uri: str, name: str) -> None:
