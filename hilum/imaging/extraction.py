@@ -93,8 +93,9 @@ def _stretched(pixels: NDArray[Any], *, inverse: bool) -> NDArray[np.uint8]:
     """Return grey values with the darkest black and the brightest white, or the reverse."""
     values = np.nan_to_num(pixels) if pixels.dtype.kind == "f" else pixels
     low, high = float(values.min()), float(values.max())
-    scale = np.float32(255) / np.float32(high - low) if high > low else np.float32(0)
-    offset = np.float32(-low) * scale
+    with np.errstate(over="ignore", invalid="ignore"):
+        scale = np.float32(255) / np.float32(high - low) if high > low else np.float32(0)
+        offset = np.float32(-low) * scale
 
     def shades(stored: NDArray[Any]) -> NDArray[np.uint8]:
         exact = stored.astype(np.float32) * scale + offset
@@ -124,8 +125,9 @@ def _windowed(
         width = extraction.width
     width = max(width, 1.0)
     slope = modality.slope if abs(modality.slope) > _SMALLEST_SLOPE else _SMALLEST_SLOPE
-    scale = np.float32(255.0 * slope / width)
-    offset = np.float32((modality.intercept - center + width / 2.0) / slope) * scale
+    with np.errstate(over="ignore", invalid="ignore"):
+        scale = np.float32(255.0 * slope / width)
+        offset = np.float32((modality.intercept - center + width / 2.0) / slope) * scale
 
     def shades(stored: NDArray[Any]) -> NDArray[np.uint8]:
         return _bytes(np.floor(stored.astype(np.float32) * scale + offset))
@@ -160,7 +162,9 @@ def _fitted(picture: NDArray[np.uint8], extraction: Extraction) -> NDArray[np.ui
     ]
     if not ratios:
         return picture
-    target_columns, target_rows = (int(np.floor(min(ratios) * n + 0.5)) for n in (columns, rows))
+    target_columns, target_rows = (
+        max(1, int(np.floor(min(ratios) * side + 0.5))) for side in (columns, rows)
+    )
     if (target_rows, target_columns) == (rows, columns):
         return picture
     if target_rows * target_columns > _LARGEST_PIXELS:

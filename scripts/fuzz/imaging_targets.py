@@ -11,6 +11,7 @@ from random import Random
 from typing import Final
 
 import orjson
+import pydicom
 
 from hilum.core.errors import HilumError
 from hilum.core.instance import Header
@@ -19,12 +20,14 @@ from hilum.imaging.data_set_json import BASE, data_set_json
 from hilum.imaging.data_set_values import find_value, parse_path
 from hilum.imaging.decode import NATIVE
 from hilum.imaging.description import describe
+from hilum.imaging.dicomdir import Directory, Entry
 from hilum.imaging.encoding import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
 from hilum.imaging.frames import read_frame, read_head
 from hilum.imaging.header import is_encoded_as_stated, read_header
 from hilum.imaging.picture import draw
 from hilum.imaging.reader import open_reader
-from hilum.imaging.rendering import Rendering, Viewport
+from hilum.imaging.rendering import Extraction, Rendering, Viewport
+from hilum.imaging.tag_json import data_set_tags
 from hilum.imaging.transcode import can_transcode, transcode
 from hilum.imaging.workers import DecodeWorkers
 from scripts.fuzz import corpus
@@ -163,6 +166,8 @@ def _rendering(random: Random) -> Rendering:
     """Return a rendering that a client may ask for."""
     if random.random() < 0.1:
         return Rendering(values="stored")
+    if random.random() < 0.2:
+        return Rendering(extraction=_extraction(random), format=random.choice(("png", "pam")))
     window = random.choice(
         ((None, None), (None, None), (40.0, 400.0), (1e300, 1e-300), (-1e9, 2.0))
     )
@@ -183,6 +188,43 @@ def _rendering(random: Random) -> Rendering:
         format=random.choice(("png", "png", "jpeg", "webp")),
         quality=random.choice((None, 1, 100)),
     )
+
+
+def _extraction(random: Random) -> Extraction:
+    """Return what a client of Orthanc may ask for."""
+    return Extraction(
+        mode=random.choice(("preview", "rendered", "rendered", "uint8", "uint16", "int16")),
+        center=random.choice((None, 0.0, 40.0, -1e300)),
+        width=random.choice((None, 400.0, 1e-300, 1e300)),
+        columns=random.choice((0, 0, 1, 17, 300)),
+        rows=random.choice((0, 0, 1, 31)),
+        smooth=random.random() < 0.5,
+    )
+
+
+@target(
+    "tags",
+    "whole data sets in Orthanc's JSON, and in the directory of a file set",
+    corpus.data_sets,
+    STRUCTURE * 2 + ANYWHERE,
+)
+def tell_tags(data: bytes) -> None:
+    """Tell the elements in every form, and write a DICOMDIR that lists the file."""
+    header = read_header(io.BytesIO(data))
+    syntax, start = header.transfer_syntax_uid, header.data_set_offset
+    reader = open_reader(io.BytesIO(data), syntax, start)
+    end = header.pixel_data.offset if header.pixel_data else reader.size
+    head = reader.read_at(start, end - start)
+    numbers = len(orjson.loads(orjson.dumps(data_set_tags(head, syntax))))
+    assert numbers == len(data_set_tags(head, syntax, "short"))
+    orjson.dumps(data_set_tags(head, syntax, "simple"))
+    directory = Directory("FUZZ", "1.2.3")
+    who = header.identity
+    above = (who.patient_id, who.study_instance_uid, who.series_instance_uid)
+    file_id = "IMAGES\\IM0"
+    directory.add(Entry(file_id, header.sop_class_uid, who.sop_instance_uid, syntax, *above, head))
+    listed = pydicom.dcmread(io.BytesIO(directory.encoded()))
+    assert len(listed.DirectoryRecordSequence) == 4, "records that cannot be read"
 
 
 @target(

@@ -22,6 +22,7 @@ CASES = {
     "frames": 800,
     "transcode": 60,
     "metadata": 150,
+    "tags": 150,
     "overrides": 40,
     "helper": 60,
 }
