@@ -30,6 +30,7 @@ from hilum.http.queue_metrics import QueueFigures
 from hilum.http.server import HttpServer
 from hilum.imaging.workers import DecodeWorkers
 from hilum.index.attached import Attached
+from hilum.index.attachments import Attachments
 from hilum.index.bookmark import Bookmark
 from hilum.index.catalogue import Catalogue
 from hilum.index.change_log import ChangeLog
@@ -517,6 +518,7 @@ def _http_services(
         contents=core.contents,
         resources=core.resources,
         attached=core.attached,
+        attachments=Attachments(core.database),
         queue=queue,
         outbox=core.outbox,
         change_log=ChangeLog(core.database, core.outbox),

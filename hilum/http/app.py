@@ -42,6 +42,7 @@ from hilum.http.upload import Uploads
 from hilum.http.upload_log import UploadHistory
 from hilum.http.wado_uri import WadoUri
 from hilum.index.attached import Attached
+from hilum.index.attachments import Attachments
 from hilum.index.change_log import ChangeLog
 from hilum.index.outbox import Outbox
 from hilum.index.resources import Resources
@@ -80,6 +81,7 @@ class Services:
     protection: Protection
     resources: Resources
     attached: Attached
+    attachments: Attachments
     network: Network
     queue: QueueView
     outbox: Outbox

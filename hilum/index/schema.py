@@ -95,6 +95,7 @@ INDEXES: Final[dict[str, list[IndexModel]]] = {
         IndexModel([("expires_at", ASCENDING)], name="expires", expireAfterSeconds=0, sparse=True),
     ],
     "lanes": [_index("due", "subscription", "due_at")],
+    "attachments.files": [_index("resource", "metadata.resource", "metadata.number")],
     "queries": [_aged("created_at", _DAY_SECONDS)],
     "answers": [_index("query", "query", "number"), _aged("created_at", _DAY_SECONDS)],
     # Those that are over; of others the time is null.

@@ -14,6 +14,7 @@ from hilum.http.app import Services, make_app
 from hilum.http.server import HttpServer
 from hilum.imaging.workers import DecodeWorkers
 from hilum.index.attached import Attached
+from hilum.index.attachments import Attachments
 from hilum.index.bookmark import Bookmark
 from hilum.index.catalogue import Catalogue
 from hilum.index.change_log import ChangeLog
@@ -173,6 +174,7 @@ async def http_node(
         network=Network.over(database, Resources(database), User(scp), modalities),
         synchronisation=synchronisation,
         attached=Attached(database),
+        attachments=Attachments(database),
         deletion=deletion if allow_delete else None,
         trashcan=Trashcan(trash, promotion),
         retention=Planner(rules, Candidates(database), Protections(database), trash),

@@ -6,6 +6,7 @@ import pytest
 
 from tests.nodes import running
 from tests.orthanc.corpus import given_files, varied_files
+from tests.orthanc.judged import SERVERS, Judged, judged_server, unique
 from tests.orthanc.side_by_side import SideBySide
 from tests.orthancs import running_orthanc
 
@@ -23,3 +24,18 @@ def stored(servers: SideBySide, tmp_path_factory: pytest.TempPathFactory) -> Sid
     """Both servers with all the files in them."""
     servers.store([*varied_files(tmp_path_factory.mktemp("files")), *given_files()])
     return servers
+
+
+@pytest.fixture(scope="module", params=SERVERS)
+def judged(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Judged]:
+    """An Orthanc, then a Hilum, for the tests of a client's library."""
+    with judged_server(request.param, tmp_path_factory.mktemp(request.param)) as server:
+        yield server
+
+
+@pytest.fixture
+def study(request: pytest.FixtureRequest) -> str:
+    """A name for a study of the test's own."""
+    return unique(request)

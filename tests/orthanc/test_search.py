@@ -72,6 +72,10 @@ def test_case_matters_if_it_is_to(stored: SideBySide) -> None:
     for patient in ("1CT1", "1ct1"):
         body = {"Level": "Study", "Query": {"PatientID": patient}, "CaseSensitive": True}
         stored.same("/tools/find", "POST", body, key=sorted)
+    for name in ("test^two", "Test^two", "Te?t^*", "te*", "TEST^TWO\\Test^two", "*"):
+        for level in ("Patient", "Study", "Instance"):
+            body = {"Level": level, "Query": {"PatientName": name}, "CaseSensitive": True}
+            stored.same("/tools/find", "POST", body, key=sorted)
 
 
 @pytest.mark.parametrize(

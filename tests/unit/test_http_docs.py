@@ -33,6 +33,7 @@ def routes() -> Iterator[tuple[str, str]]:
         contents=sentinel.contents,
         resources=sentinel.resources,
         attached=sentinel.attached,
+        attachments=sentinel.attachments,
         network=sentinel.network,
         queue=sentinel.queue,
         outbox=sentinel.outbox,

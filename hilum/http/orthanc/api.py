@@ -20,6 +20,7 @@ from hilum.http.orthanc.labels import LabelRoutes
 from hilum.http.orthanc.lists import Lists
 from hilum.http.orthanc.metadata import MetadataRoutes
 from hilum.http.orthanc.modalities import Modalities
+from hilum.http.orthanc.own_attachments import OwnAttachments
 from hilum.http.orthanc.peers import Peers
 from hilum.http.orthanc.pictures import PictureRoutes
 from hilum.http.orthanc.protected import ProtectedRoutes
@@ -55,7 +56,9 @@ def orthanc_routes(services: "Services", intake: Intake) -> list[web.RouteDef]:
         *ProtectedRoutes(resources, services.protection).routes(),
         *MetadataRoutes(resources, attached).routes(),
         *LabelRoutes(resources, attached).routes(),
-        *AttachmentRoutes(resources, services.retrieve).routes(),
+        *AttachmentRoutes(
+            resources, services.retrieve, OwnAttachments(resources, services.attachments)
+        ).routes(),
         *SearchRoutes(services.search, resources, attached, describer).routes(),
         *BulkRoutes(resources, attached, describer).routes(),
         *contents.routes(),

@@ -1,4 +1,4 @@
-"""``/attachments``: the one file of an instance, and what there is to say of it."""
+"""``/attachments``: the file of an instance, those of clients' own, and what there is to say."""
 
 import asyncio
 import hashlib
@@ -12,7 +12,7 @@ from hilum.http.dicomweb.instances import stored_part
 from hilum.http.dicomweb.media_types import DICOM, OCTET_STREAM
 from hilum.http.dicomweb.related import Part, entity_tag, send_single
 from hilum.http.orthanc.describe import file_uuid
-from hilum.http.orthanc.errors import INEXISTENT_ITEM, Refusal
+from hilum.http.orthanc.own_attachments import OwnAttachments
 from hilum.http.orthanc.resources import id_of, level_of, path_of
 from hilum.http.orthanc.styled import json_answer, text_answer
 from hilum.index.resources import Resources
@@ -41,9 +41,10 @@ _DIGESTS_KEPT: Final = 10_000
 class AttachmentRoutes:
     """Gives the file of an instance and its measures. Nothing is compressed."""
 
-    def __init__(self, resources: Resources, retrieve: Retrieve) -> None:
+    def __init__(self, resources: Resources, retrieve: Retrieve, own: OwnAttachments) -> None:
         self._resources = resources
         self._retrieve = retrieve
+        self._own = own
         # By SHA-256: what that names never changes.
         self._md5s: dict[str, str] = {}
 
@@ -53,25 +54,32 @@ class AttachmentRoutes:
         return [
             web.get(path_of(below="/attachments"), self._list),
             web.get(one, self._operations),
+            web.put(one, self._own.put),
+            web.delete(one, self._own.delete),
             web.post(f"{one}/verify-md5", self._verify),
             web.get(f"{one}/{{operation}}", self._answer),
         ]
 
     async def _list(self, request: web.Request) -> web.Response:
         resource = await self._resources.one(level_of(request), id_of(request))
-        return json_answer(["dicom"] if resource.level is Level.IMAGE else [])
+        own = await self._own.numbers(resource.id)
+        return json_answer([*(["dicom"] if resource.level is Level.IMAGE else []), *own])
 
     async def _operations(self, request: web.Request) -> web.Response:
-        await self._instance(request)
+        await (self._instance(request) if _is_file(request) else self._own.one(request))
         return json_answer(_OPERATIONS)
 
     async def _verify(self, request: web.Request) -> web.Response:
+        if not _is_file(request):
+            return await self._own.verify(request)
         instance = await self._instance(request)
         if await asyncio.to_thread(self._hash, instance, "sha256") != instance.blob.digest:
             raise Corrupt(f"the file of {instance.identity.sop_instance_uid} is damaged")
         return json_answer({})
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
+        if not _is_file(request):
+            return await self._own.answer(request)
         instance = await self._instance(request)
         operation = request.match_info["operation"].removeprefix("compressed-")
         size = str(instance.blob.size_bytes)
@@ -105,9 +113,6 @@ class AttachmentRoutes:
     async def _instance(self, request: web.Request) -> StoredInstance:
         """Return the instance whose file the path names."""
         resource = await self._resources.one(level_of(request), id_of(request))
-        name = request.match_info["name"]
-        if name not in _NAMES:
-            raise Refusal(INEXISTENT_ITEM, f"no attachment {name[:40]}")
         if resource.stored is None:
             raise NotFound("only instances have files")
         return resource.stored
@@ -126,3 +131,8 @@ class AttachmentRoutes:
             while piece := file.read(_PIECE_BYTES):
                 digest.update(piece)
         return digest.hexdigest()
+
+
+def _is_file(request: web.Request) -> bool:
+    """Return whether the path names the file of an instance."""
+    return request.match_info["name"] in _NAMES

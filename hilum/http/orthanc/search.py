@@ -1,15 +1,18 @@
 """``/tools/find``, ``/tools/count-resources`` and ``/tools/lookup``: searching what is here."""
 
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from aiohttp import web
 from pydicom.datadict import keyword_for_tag
 
 from hilum.core.errors import NotFound
-from hilum.core.levels import LEVEL_OF, Level, vr_of
+from hilum.core.instance import Attributes
+from hilum.core.levels import LEVEL_OF, Level, json_tag, vr_of
+from hilum.core.main_tags import text_of
 from hilum.core.matching import matching_of
 from hilum.core.query import Condition, Exact, Query
 from hilum.http.orthanc.bodies import count, object_of, strings, truth
@@ -19,6 +22,7 @@ from hilum.http.orthanc.resources import NAMES, PLURALS
 from hilum.http.orthanc.styled import json_answer
 from hilum.http.orthanc.tag_names import Form, tag_named
 from hilum.index.attached import Attached
+from hilum.index.filters import wildcard_pattern
 from hilum.index.resources import Resources
 from hilum.index.stored import Match
 from hilum.services.search import Search
@@ -43,14 +47,23 @@ class _Wanted:
     labelled: frozenset[str] | None = None
     """Public ids to which `excluded` applies; None: labels do not matter."""
     excluded: bool = False
+    names: Mapping[str, re.Pattern[str]] = field(default_factory=dict)
+    """Of names by tag, what they have to match in capitals and small letters; the index does
+    not tell these apart."""
 
     @property
     def direct(self) -> bool:
         """Whether what the query finds is what is wanted, one for one."""
-        return self.query.level is self.level and self.labelled is None
+        return self.query.level is self.level and self.labelled is None and not self.names
 
     def has(self, public_id: str) -> bool:
         return self.labelled is None or (public_id in self.labelled) != self.excluded
+
+    def spelt(self, attributes: Attributes) -> bool:
+        return all(
+            pattern.match(text_of(attributes.get(tag, {}))) is not None
+            for tag, pattern in self.names.items()
+        )
 
 
 class SearchRoutes:
@@ -116,7 +129,7 @@ class SearchRoutes:
         async with aclosing(self._search.find(wanted.query)) as found:
             async for match in found:
                 key = _id_at(wanted.level, match)
-                if key not in seen and wanted.has(key):
+                if key not in seen and wanted.has(key) and wanted.spelt(match.attributes):
                     # Of what is found one for one, nothing comes twice.
                     if wanted.query.level is not wanted.level:
                         seen.add(key)
@@ -144,17 +157,19 @@ class SearchRoutes:
                 )
         levels = tuple(Level)
         lowest = max([level, *(LEVEL_OF[each.keyword] for each in conditions)], key=levels.index)
-        query = Query(lowest, tuple(conditions), requested=(lowest.unique_key,))
+        spelling = _spelling(body["Query"]) if truth(body, "CaseSensitive") else {}
+        names = {json_tag(keyword): pattern for keyword, pattern in spelling.items()}
+        query = Query(lowest, tuple(conditions), requested=(lowest.unique_key, *spelling))
         if "Labels" not in body and "LabelsConstraint" not in body:
-            return _Wanted(level, query)
+            return _Wanted(level, query, names=names)
         constraint = body.get("LabelsConstraint", "All")
         labels = strings(body, "Labels") if "Labels" in body else []
         if constraint not in _CONSTRAINTS:
             raise Refusal(OUT_OF_RANGE, "LabelsConstraint is All, Any or None")
         if not labels and constraint != "None":
-            return _Wanted(level, query)
+            return _Wanted(level, query, names=names)
         found, included = await self._attached.labelled(level, labels, constraint)
-        return _Wanted(level, query, frozenset(found), excluded=not included)
+        return _Wanted(level, query, frozenset(found), excluded=not included, names=names)
 
 
 def level_of_body(body: Mapping[str, Any]) -> Level:
@@ -192,6 +207,18 @@ def _conditions(query: Mapping[str, Any], *, any_case: bool) -> list[Condition]:
         if matching is not None:
             conditions.append(Condition(keyword, matching))
     return conditions
+
+
+def _spelling(query: Mapping[str, str]) -> dict[str, re.Pattern[str]]:
+    """Return by keyword what names have to match as they are written."""
+    patterns = {}
+    for name, value in query.items():
+        tag = tag_named(name)
+        keyword = keyword_for_tag(tag) if tag is not None else ""
+        if value and keyword in LEVEL_OF and vr_of(keyword) == "PN":
+            alternatives = [wildcard_pattern(each.strip()) for each in value.split("\\")]
+            patterns[keyword] = re.compile("|".join(alternatives), re.DOTALL)
+    return patterns
 
 
 def _id_at(level: Level, match: Match) -> str:

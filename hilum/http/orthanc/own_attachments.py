@@ -1,0 +1,150 @@
+"""Attachments of clients' own, under numbers from 1024 on."""
+
+import hashlib
+import re
+import uuid
+from collections.abc import AsyncIterator
+from typing import Final
+
+from aiohttp import web
+
+from hilum.core.errors import Corrupt, NotFound
+from hilum.http.orthanc.errors import INEXISTENT_ITEM, Refusal
+from hilum.http.orthanc.resources import id_of, level_of
+from hilum.http.orthanc.styled import json_answer, text_answer
+from hilum.index.attachments import Attachment, Attachments
+from hilum.index.resources import Resources
+
+_NUMBER: Final = re.compile(r"[0-9]{1,5}")
+_FIRST, _LAST = 1024, 65535
+#: What a client may attach in one piece.
+_LONGEST_BYTES: Final = 256 << 20
+_PIECE_BYTES: Final = 1 << 20
+_OCTET_STREAM: Final = "application/octet-stream"
+
+
+class OwnAttachments:
+    """Keeps files that clients attach, and gives them back."""
+
+    def __init__(self, resources: Resources, attachments: Attachments) -> None:
+        self._resources = resources
+        self._attachments = attachments
+
+    async def numbers(self, public_id: str) -> list[str]:
+        """Return the numbers of those of a resource."""
+        return [str(number) for number in await self._attachments.of(public_id)]
+
+    async def put(self, request: web.Request) -> web.Response:
+        """Take what is in the body."""
+        number = _own_number(request)
+        resource = await self._resources.one(level_of(request), id_of(request))
+        await self._check_revision(request, resource.id, number)
+        attached = await self._attachments.put(resource.id, number, _body(request))
+        return web.json_response({}, headers={"ETag": _etag(attached)})
+
+    async def delete(self, request: web.Request) -> web.Response:
+        """Take one away."""
+        number = _own_number(request)
+        attached = await self.one(request)
+        await self._check_revision(request, id_of(request), number)
+        await self._attachments.remove(attached)
+        return web.Response(content_type="text/plain")
+
+    async def one(self, request: web.Request) -> Attachment:
+        """Return the attachment that the path names.
+
+        Raises
+        ------
+        NotFound
+            There is none.
+        """
+        name = request.match_info["name"]
+        if not _NUMBER.fullmatch(name):
+            raise Refusal(INEXISTENT_ITEM, f"no attachment {name[:40]}")
+        resource = await self._resources.one(level_of(request), id_of(request))
+        found = (await self._attachments.of(resource.id)).get(int(name))
+        if found is None:
+            raise NotFound(f"no attachment {name}")
+        return found
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """Tell what the last part of the path asks for."""
+        attached = await self.one(request)
+        operation = request.match_info["operation"].removeprefix("compressed-")
+        headers = {"ETag": _etag(attached)}
+        if operation == "data":
+            return await self._data(request, attached)
+        if operation == "info":
+            return json_answer(
+                {
+                    "CompressedMD5": attached.md5,
+                    "CompressedSize": attached.size_bytes,
+                    "ContentType": attached.number,
+                    "UncompressedMD5": attached.md5,
+                    "UncompressedSize": attached.size_bytes,
+                    "Uuid": str(uuid.uuid5(uuid.NAMESPACE_OID, attached.id)),
+                }
+            )
+        told = {
+            "md5": attached.md5,
+            "size": str(attached.size_bytes),
+            "is-compressed": "0",
+            "uuid": str(uuid.uuid5(uuid.NAMESPACE_OID, attached.id)),
+        }
+        if operation not in told:
+            raise NotFound(f"an attachment has no {operation[:40]}")
+        answer = text_answer(told[operation])
+        answer.headers.update(headers)
+        return answer
+
+    async def verify(self, request: web.Request) -> web.Response:
+        """Hold one to its digest."""
+        attached = await self.one(request)
+        digest = hashlib.md5(usedforsecurity=False)
+        async for piece in self._attachments.pieces(attached):
+            digest.update(piece)
+        if digest.hexdigest() != attached.md5:
+            raise Corrupt(f"attachment {attached.number} of {id_of(request)} is damaged")
+        return json_answer({})
+
+    async def _data(self, request: web.Request, attached: Attachment) -> web.StreamResponse:
+        headers = {"ETag": _etag(attached), "Content-Type": _OCTET_STREAM}
+        if request.headers.get("If-None-Match") == headers["ETag"]:
+            return web.Response(status=304, headers={"ETag": headers["ETag"]})
+        answer = web.StreamResponse(headers=headers)
+        answer.content_length = attached.size_bytes
+        await answer.prepare(request)
+        async for piece in self._attachments.pieces(attached):
+            await answer.write(piece)
+        await answer.write_eof()
+        return answer
+
+    async def _check_revision(self, request: web.Request, public_id: str, number: int) -> None:
+        """Raise 409 if what the client has seen last is not what is there now."""
+        wanted = request.headers.get("If-Match")
+        found = (await self._attachments.of(public_id)).get(number) if wanted else None
+        if wanted and found is not None and wanted.strip('"') != _etag(found).strip('"'):
+            raise web.HTTPConflict(text="another revision of this attachment is there")
+
+
+async def _body(request: web.Request) -> AsyncIterator[bytes]:
+    size = 0
+    async for piece in request.content.iter_chunked(_PIECE_BYTES):
+        size += len(piece)
+        if size > _LONGEST_BYTES:
+            raise web.HTTPRequestEntityTooLarge(_LONGEST_BYTES, size)
+        yield piece
+
+
+def _own_number(request: web.Request) -> int:
+    """Return the number of an attachment that clients may change."""
+    name = request.match_info["name"]
+    if name != "dicom" and not _NUMBER.fullmatch(name):
+        raise Refusal(INEXISTENT_ITEM, f"no attachment {name[:40]}")
+    if name == "dicom" or not _FIRST <= int(name) <= _LAST:
+        raise web.HTTPForbidden(text=f"clients attach under {_FIRST} to {_LAST}")
+    return int(name)
+
+
+def _etag(attached: Attachment) -> str:
+    return f'"{attached.revision}-{attached.md5}"'
