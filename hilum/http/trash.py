@@ -1,12 +1,17 @@
 """``/api/trash``: what was deleted and can be had back."""
 
-from typing import Any
+from typing import Any, Final
 
 from aiohttp import web
 
 from hilum.http.answers import success
+from hilum.http.parameters import single, whole
 from hilum.index.trash import TrashEntry
 from hilum.services.trash import Trashcan
+
+_LIMIT: Final = 100
+_LARGEST_LIMIT: Final = 1000
+_LARGEST_OFFSET: Final = 2**31 - 1
 
 
 class TrashRoutes:
@@ -38,10 +43,14 @@ class TrashRoutes:
             ]
         return routes
 
-    async def _list(self, _request: web.Request) -> web.Response:
-        entries = await self._trashcan.entries()
-        total = sum(entry.size_bytes for entry in entries)
-        return success([entry_json(entry) for entry in entries], bytes=total)
+    async def _list(self, request: web.Request) -> web.Response:
+        given = single(request.query, ("limit", "offset"))
+        limit = whole("limit", given.get("limit", str(_LIMIT)), 1, _LARGEST_LIMIT)
+        offset = whole("offset", given.get("offset", "0"), 0, _LARGEST_OFFSET)
+        entries = await self._trashcan.entries(limit, offset)
+        total, size_bytes = await self._trashcan.total()
+        told = [entry_json(entry) for entry in entries]
+        return success(told, total=total, limit=limit, offset=offset, bytes=size_bytes)
 
     async def _one(self, request: web.Request) -> web.Response:
         return success(entry_json(await self._trashcan.entry(request.match_info["deletion"])))

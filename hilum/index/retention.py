@@ -1,7 +1,7 @@
 """What retention asks of the index: which studies may go, and what a run has found out."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
@@ -56,6 +56,8 @@ class Eligible:
         found: Document = {
             "stable": {"$ne": False},
             "updated_at": {"$lte": self.quiet_since},
+            # When something came here, whenever it had been received: restored, for instance.
+            "changed_at": {"$not": {"$gt": self.quiet_since}},
             "patient": {"$nin": [*self.patients]},
             "_id": {"$nin": [*self.studies]},
         }
@@ -86,10 +88,10 @@ class Candidates:
             What is that old: the last instance that came, or the study by its StudyDate;
             one without a proper date is not.
         """
-        condition = eligible.condition()
         if of == "received":
-            condition["updated_at"] = {"$lte": min(before, eligible.quiet_since)}
-        else:
+            eligible = replace(eligible, quiet_since=min(before, eligible.quiet_since))
+        condition = eligible.condition()
+        if of == "study":
             condition["StudyDate"] = {"$regex": r"^\d{8}$", "$lt": f"{before:%Y%m%d}"}
         with translated():
             found = self._studies.find(condition, _FIELDS).sort([("received_at", 1), ("_id", 1)])

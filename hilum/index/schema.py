@@ -105,6 +105,7 @@ INDEXES: Final[dict[str, list[IndexModel]]] = {
     ],
     # Notes of deletions, those that can be undone among them.
     "deletions": [_index("trash", "trash")],
+    "trash": [_index("oldest", "state", "deleted_at")],
 }
 
 #: Names of indexes that earlier versions made and no query needs any more.

@@ -9,7 +9,7 @@ of two who want to undo it and to empty it, one comes first, and the other learn
 """
 
 import secrets
-from collections.abc import AsyncGenerator, Collection, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -23,6 +23,8 @@ from hilum.index.remover import KEPT, Removal, removal_of
 
 #: Of the study, to tell one deletion from another; nothing that names a patient.
 _TITLE: Final = {"StudyDate": 1, "StudyDescription": 1, "ModalitiesInStudy": 1}
+_NEWEST: Final = {"deleted_at": -1, "_id": 1}
+_OLDEST: Final = {"deleted_at": 1, "_id": -1}
 _LEVELS: Final = (
     (Level.IMAGE, "SOPInstanceUID"),
     (Level.SERIES, "SeriesInstanceUID"),
@@ -107,7 +109,7 @@ class TrashNotes:
             await self._entries.insert_one(entry)
         return str(entry["_id"])
 
-    async def entries(self, states: Collection[State] = tuple(State)) -> list[TrashEntry]:
+    async def entries(self, limit: int, offset: int = 0) -> list[TrashEntry]:
         """Return what is in the trash, the newest first.
 
         Raises
@@ -115,7 +117,37 @@ class TrashNotes:
         IndexUnavailable
             MongoDB does not answer.
         """
-        return await self._find({"state": {"$in": list(states)}})
+        return await self._find({}, _NEWEST, limit, offset)
+
+    async def total(self) -> tuple[int, int]:
+        """Return how many deletions there are, and how many bytes could be collected.
+
+        Raises
+        ------
+        IndexUnavailable
+            MongoDB does not answer.
+        """
+        kept: Document = {"trash": {"$ne": None}, "state": KEPT}
+        with translated():
+            count = await self._entries.count_documents({})
+            found = await self._notes.aggregate(
+                [{"$match": kept}, {"$group": {"_id": None, "size": {"$sum": "$size"}}}]
+            ).to_list(1)
+        return count, int(found[0]["size"]) if found else 0
+
+    async def oldest(self, until: datetime | None = None) -> TrashEntry | None:
+        """Return the deletion that is collected first, if there is one of before `until`.
+
+        Raises
+        ------
+        IndexUnavailable
+            MongoDB does not answer.
+        """
+        condition: Document = {"state": State.KEPT}
+        if until is not None:
+            condition["deleted_at"] = {"$lte": until}
+        found = await self._find(condition, _OLDEST, 1)
+        return found[0] if found else None
 
     async def entry(self, deletion: str) -> TrashEntry:
         """Return one deletion.
@@ -125,17 +157,21 @@ class TrashNotes:
         NotFound
             It is not in the trash, or not any more.
         """
-        found = await self._find({"_id": deletion})
+        found = await self._find({"_id": deletion}, _NEWEST, 1)
         if not found:
             raise NotFound(f"no deletion {deletion} is in the trash")
         return found[0]
 
-    async def _find(self, condition: Document) -> list[TrashEntry]:
+    async def _find(
+        self, condition: Document, order: Document, limit: int, offset: int = 0
+    ) -> list[TrashEntry]:
         with translated():
             cursor = self._entries.aggregate(
                 [
                     {"$match": condition},
-                    {"$sort": {"deleted_at": -1, "_id": 1}},
+                    {"$sort": order},
+                    {"$skip": offset},
+                    {"$limit": limit},
                     {
                         "$lookup": {
                             "from": "deletions",

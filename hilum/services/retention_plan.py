@@ -14,7 +14,6 @@ from typing import Final, Literal
 from hilum.core.levels import Level
 from hilum.index.protections import Protections
 from hilum.index.retention import Candidate, Candidates, Eligible
-from hilum.index.trash import State
 from hilum.services.deletion import Trash
 
 #: What has got something new within that time may still be arriving, stable or not.
@@ -116,8 +115,7 @@ class Planner:
         eligible = await self.eligible()
         store_bytes = await self._candidates.size_bytes()
         free_bytes = await self.free_bytes()
-        kept = await self._trash.notes.entries([State.KEPT])
-        trash_bytes = sum(entry.size_bytes for entry in kept)
+        _, trash_bytes = await self._trash.notes.total()
         doomed = await self._aged(eligible) if rules.max_age_days else []
         more = len(doomed) == _AT_ONCE
         warnings: list[str] = []

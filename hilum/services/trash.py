@@ -53,15 +53,25 @@ class Trashcan:
         self._promotion = promotion
         self._restoring: set[asyncio.Task[int]] = set()
 
-    async def entries(self) -> list[TrashEntry]:
-        """Return all deletions in the trash, the newest first.
+    async def entries(self, limit: int, offset: int = 0) -> list[TrashEntry]:
+        """Return deletions in the trash, the newest first.
 
         Raises
         ------
         IndexUnavailable
             MongoDB does not answer.
         """
-        return await self._notes.entries()
+        return await self._notes.entries(limit, offset)
+
+    async def total(self) -> tuple[int, int]:
+        """Return how many deletions there are, and how many bytes could be collected.
+
+        Raises
+        ------
+        IndexUnavailable
+            MongoDB does not answer.
+        """
+        return await self._notes.total()
 
     async def entry(self, deletion: str) -> TrashEntry:
         """Return one deletion.
@@ -197,8 +207,9 @@ class Trashcan:
         """
         latest = datetime.now(UTC) - older_than
         collected = 0
-        for entry in reversed(await self._notes.entries([State.KEPT])):
-            if entry.deleted_at > latest or (enough is not None and await enough()):
+        while enough is None or not await enough():
+            entry = await self._notes.oldest(latest)
+            if entry is None:
                 break
             with suppress(NotFound, Conflict):  # somebody else is at it
                 collected += await self.collect(entry.id)
@@ -206,8 +217,7 @@ class Trashcan:
 
     async def oldest(self) -> TrashEntry | None:
         """Return the deletion that would be collected first, if there is one."""
-        entries = await self._notes.entries([State.KEPT])
-        return entries[-1] if entries else None
+        return await self._notes.oldest()
 
     async def free_bytes(self) -> int:
         """Return what is free on the file system of the trash.

@@ -235,6 +235,24 @@ def test_discarded_files_are_gone_but_those_that_are_wanted(store: Store, spool:
     assert list(store.digests()) == [digests[2]]
 
 
+def test_discarded_files_are_kept_elsewhere_but_those_that_are_wanted(
+    store: Store, spool: Spool, tmp_path: Path
+) -> None:
+    entries = [spooled(spool, bytes([number]) * 100) for number in range(3)]
+    digests = [entry.blob.digest for entry in entries]
+    store.put(entries)
+    folder = tmp_path / "kept" / "here"
+    for _ in range(2):  # again after a crash
+        store.discard(digests[:2], lambda: {digests[0]}, folder)
+        assert sorted(store.digests()) == sorted([digests[0], digests[2]])
+        assert [path.name for path in folder.iterdir()] == [digests[1]]
+    assert sha256sum(folder / digests[1]) == digests[1]
+    store.put([entries[1]])  # stored again, and discarded again
+    store.discard([digests[1]], set, folder)
+    assert not store.contains(digests[1])
+    assert sha256sum(folder / digests[1]) == digests[1]
+
+
 def test_discarding_deletes_nothing_if_nobody_knows_what_is_wanted(
     store: Store, spool: Spool
 ) -> None:

@@ -268,6 +268,41 @@ def free(folder: Path) -> int:
     return status.f_bavail * status.f_frsize
 
 
+def test_a_trash_on_another_disk_gets_whole_copies(
+    mounted: Callable[[str], Path], tmp_path: Path
+) -> None:
+    disk = mounted("size=4m")
+    spool, store = Spool(tmp_path / "spool"), LocalStore(tmp_path / "objects")
+    entries = [spooled(spool, bytes([number]) * MiB) for number in (1, 2)]
+    digests = [entry.blob.digest for entry in entries]
+    store.put(entries)
+    store.discard(digests, set, disk / "trash")
+    assert list(store.digests()) == []
+    kept = sorted((disk / "trash").iterdir())
+    assert [path.name for path in kept] == sorted(digests) == sorted(map(sha256sum, kept))
+    assert list((tmp_path / "objects" / ".discarded").iterdir()) == []
+    spool.close()
+
+
+def test_a_trash_that_is_full_leaves_the_files_to_be_found_again(
+    mounted: Callable[[str], Path], tmp_path: Path
+) -> None:
+    disk = mounted("size=1m")
+    spool, store = Spool(tmp_path / "spool"), LocalStore(tmp_path / "objects")
+    entries = [spooled(spool, bytes([number]) * (MiB - 4096)) for number in (1, 2)]
+    digests = [entry.blob.digest for entry in entries]
+    store.put(entries)
+    with pytest.raises(StorageFull):
+        store.discard(digests, set, disk / "trash")
+    # One is in the trash, the other on its way: whoever tries again finds both.
+    for path in (disk / "trash").iterdir():
+        shutil.move(path, tmp_path / path.name)
+    store.discard(digests, set, disk / "trash")
+    kept = [*(disk / "trash").iterdir(), *(tmp_path / each for each in digests)]
+    assert {sha256sum(path) for path in kept if path.exists()} == set(digests)
+    spool.close()
+
+
 def test_the_trash_gives_way_before_an_instance_is_refused(
     mounted: Callable[[str], Path], mongodb_uri: str
 ) -> None:

@@ -47,6 +47,11 @@ async def node(database: Database, tmp_path: Path) -> AsyncIterator[HttpNode]:
         yield node
 
 
+def came(at: datetime) -> dict[str, Any]:
+    """Return what a study has that came at `at`, and has come to rest."""
+    return {"received_at": at, "updated_at": at, "changed_at": at, "stable": True}
+
+
 async def received(
     node: HttpNode, database: Database, ages: dict[int, float], **values: Any
 ) -> None:
@@ -57,7 +62,7 @@ async def received(
         at = datetime.now(UTC) - timedelta(days=days)
         await database.studies.update_one(
             {"StudyInstanceUID": uid(study)},
-            {"$set": {"received_at": at, "updated_at": at, "stable": True}},
+            {"$set": came(at)},
         )
 
 
@@ -112,6 +117,9 @@ async def test_what_has_got_nothing_for_so_long_goes_into_the_trash(
     for entry in (first, second):
         assert (await node.client.post(f"/api/trash/{entry['id']}/restore")).status == 200
     assert (await studies(node)).keys() == {uid(1), uid(2), uid(3)}
+    # Who has them back does not want them deleted the next minute.
+    await database.studies.update_many({}, {"$set": {"stable": True}})
+    assert await carried_out(node, retaining) == []
 
 
 async def test_by_study_date_what_came_today_stays_however_old(
@@ -145,9 +153,7 @@ async def test_only_studies_of_nothing_but_these_modalities_go(
     await received(node, database, {2: 40})
     await received(node, database, {3: 40}, Modality="CR")
     await store(node, related(part(encoded(ct(study=3, series=2)))))
-    await database.studies.update_many(
-        {}, {"$set": {"updated_at": datetime.now(UTC) - timedelta(days=40), "stable": True}}
-    )
+    await database.studies.update_many({}, {"$set": came(datetime.now(UTC) - timedelta(days=40))})
     retaining = retention(node, database, max_age_days=30, modalities=("CR", "DX"))
     assert await carried_out(node, retaining) == [uid(1)]
 
@@ -160,9 +166,7 @@ async def test_of_two_patients_with_a_study_of_one_uid_the_protected_one_stays(
     ]
     await store(node, related(*map(part, contents)))
     await node.services.protection.protect(Level.PATIENT, public_id("A"))
-    await database.studies.update_many(
-        {}, {"$set": {"updated_at": datetime.now(UTC) - timedelta(days=40), "stable": True}}
-    )
+    await database.studies.update_many({}, {"$set": came(datetime.now(UTC) - timedelta(days=40))})
     await retention(node, database, max_age_days=30).run()
     assert digests(node) == sha256(contents[0])
     assert [each["PatientID"] async for each in database.studies.find()] == ["A"]
@@ -335,9 +339,7 @@ def test_the_preview_of_the_command_line_runs_beside_a_node(
         assert sent.output.count("Received Store Response (Success)") == 2
         with pymongo.MongoClient[Any](mongodb_uri) as client:
             at = datetime.now(UTC) - timedelta(days=40)
-            changed = client[name]["studies"].update_many(
-                {}, {"$set": {"received_at": at, "updated_at": at, "stable": True}}
-            )
+            changed = client[name]["studies"].update_many({}, {"$set": came(at)})
             assert changed.modified_count == 1
         environment = {
             **os.environ,
