@@ -22,6 +22,7 @@ from hilum.core.peer import Peer
 from hilum.http.app import Services as HttpServices
 from hilum.http.app import make_app
 from hilum.http.colleagues import Colleagues
+from hilum.http.event_metrics import EventFigures
 from hilum.http.metrics import Metrics
 from hilum.http.orthanc.describe import Describer
 from hilum.http.outgoing.client import make_client
@@ -562,6 +563,7 @@ def _http_services(
         of_node=True,
     )
     metrics.of_node(QueueFigures(services.queue, core.crossing))
+    metrics.of_node(EventFigures(core.outbox, core.crossing))
     return services
 
 
