@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
@@ -20,7 +21,7 @@ from aiohttp import StreamReader, web
 from hilum.core.errors import HilumError, Temporary
 from hilum.http.auth import USER
 from hilum.http.multipart import Malformed
-from hilum.http.reception import Arrival, Reception
+from hilum.http.reception import CLIENT, Arrival, Reception
 from hilum.index.upload_log import Upload, UploadLog
 from hilum.services.ingest import Ingest, Receipt
 
@@ -76,6 +77,7 @@ class Intake:
         `reception` is closed in any case.
         """
         request[_BEGUN] = time.monotonic()
+        CLIENT.set(request.remote or "")
         if request.headers.get("Content-Encoding", "identity") != "identity":
             raise web.HTTPUnsupportedMediaType(text="an upload is not compressed as a whole")
         try:
@@ -152,7 +154,9 @@ class Intake:
                 return
 
     def _start(self, function: Callable[..., T], *arguments: Any) -> "asyncio.Future[T]":
-        return asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
+        # With its context: a thread must know on whose request it is at work.
+        run = copy_context().run
+        return asyncio.get_running_loop().run_in_executor(self._threads, run, function, *arguments)
 
 
 def _upload(kind: str, request: web.Request, arrivals: Sequence[Arrival]) -> Upload:

@@ -5,6 +5,7 @@ of each file is an arrival. What a part of the body is, each kind of upload says
 """
 
 from collections.abc import Callable, Iterable
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -20,6 +21,8 @@ from hilum.storage.spool import SpoolWriter
 
 #: `Origin.source` of everything that comes this way.
 SOURCE: Final = "http"
+#: Address of whoever makes the request that is at work; empty in no request's name.
+CLIENT: Final[ContextVar[str]] = ContextVar("client", default="")
 _PARTS: Final = 100_000
 _TOLD: Final = (json_tag("PatientName"),)
 
@@ -199,5 +202,5 @@ def arrived(name: str, receipt: Receipt) -> Arrival:
 
 
 def origin(source: str = SOURCE) -> Origin:
-    """Return where an upload comes from, and that it comes now."""
-    return Origin(source, datetime.now(UTC))
+    """Return where an upload comes from, by whose hand, and that it comes now."""
+    return Origin(source, datetime.now(UTC), CLIENT.get())
