@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Final
 
@@ -41,10 +42,7 @@ async def send_zip(request: web.Request, archive: Archive, name: str) -> web.Str
     if request.method == "HEAD":
         return response
     try:
-        with closing(archive.blocks()) as blocks:
-            while (block := await _next(blocks)) is not None:
-                async with asyncio.timeout(_PATIENCE_SECONDS):
-                    await response.write(block)
+        await _send(response, archive)
         await response.write_eof()
     except BaseException as error:
         # What was begun cannot be taken back: the client sees that it is not whole.
@@ -56,9 +54,22 @@ async def send_zip(request: web.Request, archive: Archive, name: str) -> web.Str
     return response
 
 
-async def _next(blocks: Generator[bytes, None, None]) -> bytes | None:
+async def _send(response: web.StreamResponse, archive: Archive) -> None:
+    # A thread of its own: one that rewrites instances waits for others, which must not be
+    # kept waiting by it in turn.
+    thread = ThreadPoolExecutor(1, "archive")
+    try:
+        with closing(archive.blocks()) as blocks:
+            while (block := await _next(thread, blocks)) is not None:
+                async with asyncio.timeout(_PATIENCE_SECONDS):
+                    await response.write(block)
+    finally:
+        thread.shutdown(wait=False)
+
+
+async def _next(thread: ThreadPoolExecutor, blocks: Generator[bytes, None, None]) -> bytes | None:
     """Return the next block, None behind the last one."""
-    making = asyncio.ensure_future(asyncio.to_thread(next, blocks, None))
+    making = asyncio.get_running_loop().run_in_executor(thread, next, blocks, None)
     try:
         return await asyncio.shield(making)
     except asyncio.CancelledError:

@@ -13,7 +13,7 @@ import structlog
 from pydicom.uid import generate_uid
 from zipstream import ZipStream
 
-from hilum.core.errors import Corrupt, NotFound, Unsupported
+from hilum.core.errors import Corrupt, NoPixelData, NotFound, Unsupported
 from hilum.core.levels import Level
 from hilum.imaging.dicomdir import Directory, Entry
 from hilum.imaging.part10 import file_meta, read_file_meta
@@ -134,7 +134,7 @@ class Archive:
         if wanted is not None and wanted != stored:
             try:
                 file = self.files.rewrite(instance, wanted)
-            except (Unsupported, Corrupt) as error:
+            except (Unsupported, Corrupt, NoPixelData) as error:
                 # Better as it is, which the file says of itself, than not at all.
                 uid = instance.identity.sop_instance_uid
                 log.info("packed as stored", sop_instance_uid=uid, reason=str(error))

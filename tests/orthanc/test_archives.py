@@ -8,6 +8,7 @@ import subprocess
 import urllib.request
 import zipfile
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import gdcm
@@ -188,6 +189,25 @@ def test_an_archive_in_another_transfer_syntax(
         assert said == {implicit}
     refused = ask(servers.hilum.http_url, f"/series/{series}/archive?transcode=1.2.3")
     assert refused.status == 400
+
+
+def test_many_archives_are_rewritten_at_the_same_time(
+    servers: SideBySide, instances: dict[str, str]
+) -> None:
+    """More than the node has threads to wait in; what is no image stays as it is."""
+    ids = ",".join(instances[name] for name in ("rtplan", "0001", "0002"))
+    j2k = "1.2.840.10008.1.2.4.90"
+    path = f"/tools/create-archive?resources={ids}&transcode={j2k}"
+    with ThreadPoolExecutor(16) as clients:
+        answers = list(
+            clients.map(lambda _: ask(servers.hilum.http_url, path), range(clients._max_workers))
+        )
+    for answer in answers:
+        syntaxes = [
+            pydicom.dcmread(io.BytesIO(content)).file_meta.TransferSyntaxUID
+            for content in unpacked(answer).values()
+        ]
+        assert sorted(syntaxes) == ["1.2.840.10008.1.2", j2k, j2k]
 
 
 @pytest.fixture(scope="module")
