@@ -13,7 +13,6 @@ from typing import Any, Final
 
 from pymongo import ASCENDING, UpdateOne
 
-from hilum.core.instance import Identity
 from hilum.core.levels import Level
 from hilum.index.database import Database, Document
 from hilum.index.faults import translated
@@ -21,6 +20,8 @@ from hilum.index.faults import translated
 #: Entities of one level that are taken at a time.
 _AT_ONCE: Final = 500
 _FIELDS: Final = {
+    "study": 1,
+    "patient": 1,
     "PatientID": 1,
     "StudyInstanceUID": 1,
     "SeriesInstanceUID": 1,
@@ -38,8 +39,14 @@ class AtRest:
     """A series or a study of which nothing new has come for a while."""
 
     level: Level
-    identity: Identity
-    """Without what is below its level."""
+    id: str
+    """Its public id, as the following."""
+    study: str
+    patient: str
+    patient_id: str
+    study_instance_uid: str
+    series_instance_uid: str | None
+    """None: it is a study."""
     revision: int
     changed_at: datetime
     """When it last changed, by MongoDB's clock (UTC)."""
@@ -50,11 +57,6 @@ class AtRest:
     """Of a study; of a series 1."""
     main: Mapping[str, str]
     """Its main tags (`hilum.core.main_tags`)."""
-
-    @property
-    def id(self) -> str:
-        """Its public id."""
-        return self.identity.study if self.level is Level.STUDY else self.identity.series
 
 
 class Stability:
@@ -97,8 +99,8 @@ class Stability:
             with translated():
                 await self._database.collection(level).bulk_write(updates, ordered=False)
 
-    async def has_unstable(self, patient: Identity, studies: Collection[str]) -> bool:
-        """Return whether a patient has studies that are not stable, other than these.
+    async def has_unstable(self, study: AtRest, studies: Collection[str]) -> bool:
+        """Return whether a study's patient has studies that are not stable, other than these.
 
         Raises
         ------
@@ -106,8 +108,8 @@ class Stability:
             MongoDB does not answer.
         """
         others = {
-            "PatientID": patient.patient_id,
-            "patient": patient.patient,
+            "PatientID": study.patient_id,
+            "patient": study.patient,
             "stable": False,
             "_id": {"$nin": list(studies)},
         }
@@ -138,12 +140,12 @@ def _at_rest(level: Level, document: Document, now: datetime) -> AtRest:
     instances = "NumberOfStudyRelatedInstances" if of_study else "NumberOfSeriesRelatedInstances"
     return AtRest(
         level=level,
-        identity=Identity(
-            document["PatientID"],
-            document["StudyInstanceUID"],
-            document.get("SeriesInstanceUID", ""),
-            "",
-        ),
+        id=document["_id"],
+        study=document["_id"] if of_study else document["study"],
+        patient=document["patient"],
+        patient_id=document["PatientID"],
+        study_instance_uid=document["StudyInstanceUID"],
+        series_instance_uid=document.get("SeriesInstanceUID"),
         revision=document["revision"],
         changed_at=document["changed_at"],
         quiet_seconds=(now - document["changed_at"]).total_seconds(),

@@ -102,30 +102,22 @@ class Announcing:
     async def _patients(self, studies: Sequence[AtRest]) -> list[AtRest]:
         """Return for each patient who has come to rest with these studies the last of them."""
         ids = [study.id for study in studies]
-        last = {study.identity.patient: study for study in studies}
+        last = {study.patient: study for study in studies}
         return [
-            study
-            for study in last.values()
-            if not await self._stability.has_unstable(study.identity, ids)
+            study for study in last.values() if not await self._stability.has_unstable(study, ids)
         ]
 
 
 def _draft(
     kind: Kind, level: Level, found: AtRest, details: Mapping[str, Any], *, again: bool
 ) -> Draft:
-    identity = found.identity
-    resources = {
-        Level.PATIENT: identity.patient,
-        Level.STUDY: identity.study,
-        Level.SERIES: identity.series,
-    }
     return Draft(
         kind=kind,
         level=level,
-        resource=resources[level],
-        study=identity.study,
-        study_instance_uid=identity.study_instance_uid,
-        series_instance_uid=identity.series_instance_uid if level is Level.SERIES else None,
+        resource=found.patient if level is Level.PATIENT else found.id,
+        study=found.study,
+        study_instance_uid=found.study_instance_uid,
+        series_instance_uid=found.series_instance_uid,
         at=datetime.now(UTC),
         occasion=str(found.revision),
         details=details,

@@ -1,5 +1,6 @@
 """Stability: told once things are quiet, told again after something new, and never lost."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -134,6 +135,19 @@ async def test_a_patient_is_stable_with_the_last_of_all_studies(
     await announcing.look()
     [patient] = [event for event in await told(database) if event.kind is Kind.STABLE_PATIENT]
     assert patient.study_instance_uid == "2"
+
+
+async def test_ids_are_those_of_the_documents(database: Database, announcing: Announcing) -> None:
+    """Of some patients they are made of something else than what their Patient ID says."""
+    odd = instance("1.1")
+    identity = replace(odd.header.identity, hashed_patient_id=" P1")
+    await store(database, replace(odd, header=replace(odd.header, identity=identity)))
+    await pass_by(database, MINUTE)
+    await announcing.look()
+    await announcing.look()
+    told_of = [event.resource for event in await told(database)]
+    assert told_of == [identity.series, identity.study, identity.patient]
+    assert await stable(database) == [True, True]
 
 
 async def test_a_crash_before_it_is_noted_tells_nothing_twice(
