@@ -115,10 +115,17 @@ class JobLedger:
             raise NotFound(f"no job {job_id[:36]}")
         return _job(document)
 
-    async def all(self) -> list[Job]:
-        """Return all jobs, by id as Orthanc lists them."""
+    async def ids(self) -> list[str]:
+        """Return the ids of all jobs, in order."""
         with translated():
-            return [_job(each) for each in await self._jobs.find().sort("_id", 1).to_list(None)]
+            found = await self._jobs.find({}, {"_id": 1}).sort("_id", 1).to_list(None)
+        return [each["_id"] for each in found]
+
+    async def all(self) -> list[Job]:
+        """Return all jobs by id, but for the instances of their tasks: `total` says how many."""
+        with translated():
+            found = self._jobs.find({}, {"task.instances": 0}).sort("_id", 1)
+            return [_job(each) for each in await found.to_list(None)]
 
     async def claim(self, owner: str) -> Job | None:
         """Take the next job to run; None if there is none.

@@ -139,8 +139,12 @@ class Jobs:
         """
         return await self._ledger.one(job_id)
 
+    async def ids(self) -> list[str]:
+        """Return the ids of all jobs that are not forgotten yet."""
+        return await self._ledger.ids()
+
     async def all(self) -> list[Job]:
-        """Return all jobs that are not forgotten yet."""
+        """Return all jobs that are not forgotten yet, as `JobLedger.all` does."""
         return await self._ledger.all()
 
     async def cancel(self, job_id: str) -> bool:

@@ -1,19 +1,32 @@
 """Queries that clients have this node put to others, and their answers."""
 
 import threading
+from itertools import islice
+from typing import Final
 
+from hilum.core.errors import Invalid
 from hilum.core.instance import Attributes
 from hilum.core.levels import Level
 from hilum.core.peer import Modality
 from hilum.index.queries import QueryLedger, RemoteQuery
 from hilum.services.dimse import Call, Dimse, in_thread
 
+#: A query without keys to an archive of millions would fill the memory.
+_MOST: Final = 100_000
+
 
 class Queries:
-    """Asks, and keeps what was answered for a day, for any worker to tell."""
+    """Asks, and keeps what was answered for a day, for any worker to tell.
 
-    def __init__(self, dimse: Dimse, ledger: QueryLedger) -> None:
+    Parameters
+    ----------
+    most
+        So many answers a query may have.
+    """
+
+    def __init__(self, dimse: Dimse, ledger: QueryLedger, most: int = _MOST) -> None:
         self._dimse = dimse
+        self._most = most
         self.ledger = ledger
 
     async def ask(
@@ -52,11 +65,20 @@ class Queries:
             It does not answer, or with a failure.
         NotDicom
             What it answers cannot be read.
+        Invalid
+            There is no end of answers.
         """
         given_up = threading.Event()
-        try:
-            return await in_thread(
-                lambda: list(self._dimse.find(call, level, keys, given_up.is_set))
+
+        def ask() -> list[Attributes]:
+            found = list(
+                islice(self._dimse.find(call, level, keys, given_up.is_set), self._most + 1)
             )
+            if len(found) > self._most:
+                raise Invalid(f"{call.peer} has more than {self._most} answers: ask for less")
+            return found
+
+        try:
+            return await in_thread(ask)
         finally:
             given_up.set()  # whoever has asked may be gone

@@ -9,14 +9,19 @@ from urllib.request import Request, urlopen
 import pytest
 from pydicom.dataset import Dataset
 
-from hilum.core.errors import PeerRefused, PeerUnreachable
+from hilum.core.errors import Invalid, PeerRefused, PeerUnreachable
 from hilum.core.instance import Attributes
 from hilum.core.levels import Level, json_tag, vr_of
 from hilum.core.peer import Peer
+from hilum.index.database import Database
+from hilum.index.queries import QueryLedger
 from hilum.scp.association import TimeLimits
 from hilum.scp.find_scu import find
 from hilum.scp.get_scu import get
 from hilum.scp.move_scu import Moved, move
+from hilum.scp.user import User
+from hilum.services.dimse import Call
+from hilum.services.queries import Queries
 from tests.dcmtk import data_set_bytes, storescp
 from tests.generated import ct_files, uid
 from tests.integration.peers import RawPeer, accept, command, encode, listening
@@ -91,6 +96,17 @@ def test_find_at_each_level(peer: Peer) -> None:
 def test_name_in_foreign_letters_is_asked_for_as_such(peer: Peer) -> None:
     found = list(find(peer, "HILUM", Level.STUDY, keys(PatientName="Müller*", PatientID="")))
     assert [each.data_set().PatientID for each in found] == ["TEST-A"]
+
+
+async def test_query_of_everything_does_not_fill_the_memory(
+    peer: Peer, database: Database, mongodb_uri: str, tmp_path: Path
+) -> None:
+    asked, call = keys(PatientID=""), Call(peer, "HILUM")
+    with scp_node(tmp_path, mongodb_uri) as node:
+        ledger, user = QueryLedger(database), User(node.services)
+        assert len(await Queries(user, ledger, most=2).find(call, Level.STUDY, asked)) == 2
+        with pytest.raises(Invalid, match="more than 1 answers"):
+            await Queries(user, ledger, most=1).find(call, Level.STUDY, asked)
 
 
 def test_nothing_found_is_no_error(peer: Peer) -> None:

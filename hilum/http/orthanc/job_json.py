@@ -64,7 +64,7 @@ def _store(job: Job) -> dict[str, Any]:
     content: dict[str, Any] = {
         **_between(job),
         "FailedInstancesCount": job.failed,
-        "InstancesCount": len(task["instances"]),
+        "InstancesCount": job.total,
     }
     if task["resources"]:
         content["ParentResources"] = list(task["resources"])

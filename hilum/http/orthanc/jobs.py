@@ -31,10 +31,9 @@ class JobResources:
         ]
 
     async def _list(self, request: web.Request) -> web.Response:
-        jobs = await self._network.jobs.all()
         if "expand" in request.query:
-            return json_answer([job_json(job) for job in jobs])
-        return json_answer([job.id for job in jobs])
+            return json_answer([job_json(job) for job in await self._network.jobs.all()])
+        return json_answer(await self._network.jobs.ids())
 
     async def _one(self, request: web.Request) -> web.Response:
         return json_answer(job_json(await self._network.jobs.one(request.match_info["id"])))
