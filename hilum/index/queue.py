@@ -206,7 +206,8 @@ class Queue:
                 old, {"_id": 1}, sort={"sequence": 1}, limit=_AT_ONCE
             ).to_list(None):
                 done = await self._deliveries.update_many(
-                    {**old, "_id": {"$in": [each["_id"] for each in found]}},
+                    # And nothing that an index over more than these could be chosen for.
+                    {"_id": {"$in": [each["_id"] for each in found]}, "state": "waiting"},
                     {"$set": {"state": "dead", "error": reason, "finished_at": datetime.now(UTC)}},
                 )
                 buried += done.modified_count

@@ -81,7 +81,8 @@ class Courier:
             await asyncio.gather(*tasks, return_exceptions=True)
             # What cannot be noted is delivered again.
             with suppress(Temporary, TimeoutError):
-                await asyncio.wait_for(self._note(), _LAST_NOTE_SECONDS)
+                async with asyncio.timeout(_LAST_NOTE_SECONDS):
+                    await self._note()
 
     async def _turn(self) -> None:
         """Begin what is due, and wait until something has changed."""
@@ -103,8 +104,10 @@ class Courier:
             free = self._subscription.parallel - len(self._running)
             for lane in await self._queue.due(self._name, list(self._running), free):
                 self._begin(lane, probe=False)
+        # Not `wait_for`: before Python 3.12 it forgets that it was cancelled if it is woken, too.
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._woken.wait(), patience)
+            async with asyncio.timeout(patience):
+                await self._woken.wait()
 
     def _begin(self, lane: Lane, *, probe: bool) -> None:
         async def follow() -> None:

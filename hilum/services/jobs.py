@@ -173,8 +173,10 @@ class Jobs:
                     await self._take()
                 except IndexUnavailable as error:
                     log.warning("cannot look for jobs", reason=str(error))
+                # Not `wait_for`: before Python 3.12 it may forget that it was cancelled.
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._news.wait(), _LOOK_SECONDS)
+                    async with asyncio.timeout(_LOOK_SECONDS):
+                        await self._news.wait()
                 self._news.clear()
         finally:
             for control, _ in self._running.values():

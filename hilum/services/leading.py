@@ -92,7 +92,9 @@ async def _lead(
 async def _taken(lease: Lease, patience_seconds: float | None = None) -> bool | None:
     """Return whether the lease is ours, None if nobody can say."""
     try:
-        return await asyncio.wait_for(lease.take(), patience_seconds)
+        # Not `wait_for`: before Python 3.12 it may forget that it was cancelled.
+        async with asyncio.timeout(patience_seconds):
+            return await lease.take()
     except (Temporary, TimeoutError):
         return None
 

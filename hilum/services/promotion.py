@@ -191,8 +191,10 @@ class Promotion:
             if seconds <= 0:
                 return
             self._woken.clear()
+            # Not `wait_for`: before Python 3.12 it may forget that it was cancelled.
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), seconds)
+                async with asyncio.timeout(seconds):
+                    await self._woken.wait()
 
     async def drained(self, timeout_seconds: float) -> bool:
         """Wait until everything accepted can be found.
@@ -206,7 +208,8 @@ class Promotion:
             if self._stalled or time.monotonic() > deadline:
                 return False
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._idle.wait(), _PATIENCE_SECONDS)
+                async with asyncio.timeout(_PATIENCE_SECONDS):
+                    await self._idle.wait()
         return True
 
     async def _finish(self, batch: Sequence[Pending]) -> None:

@@ -1,12 +1,12 @@
 """The queue for people: pages, counts, another try, removal. On every worker."""
 
-import asyncio
 import time
 from collections.abc import Collection
 from typing import Final
 
 from hilum.index.queue_desk import QueueDesk
 from hilum.index.queued import Entry, State, Summary
+from hilum.services.flights import Flights
 
 _SHORTEST_SECONDS: Final = 0.5
 #: Counting a million takes a second. What share of the time may go into it.
@@ -23,7 +23,7 @@ class QueueView:
         self._desk = desk
         self._summaries: list[Summary] = []
         self._stale_at = 0.0
-        self._counting = asyncio.Lock()
+        self._counting: Flights[None] = Flights()
 
     async def summaries(self) -> list[Summary]:
         """Return every subscription with its counts, which may be a moment old.
@@ -38,13 +38,15 @@ class QueueView:
         Many may ask: it is counted once for all of them, and the longer that takes the less
         often.
         """
-        async with self._counting:
-            began = time.monotonic()
-            if began >= self._stale_at:
-                self._summaries = await self._desk.summaries()
-                now = time.monotonic()
-                self._stale_at = now + max(_SHORTEST_SECONDS, _REST * (now - began))
-            return self._summaries
+        if time.monotonic() >= self._stale_at:
+            await self._counting.join("", self._count)
+        return self._summaries
+
+    async def _count(self) -> None:
+        began = time.monotonic()
+        self._summaries = await self._desk.summaries()
+        now = time.monotonic()
+        self._stale_at = now + max(_SHORTEST_SECONDS, _REST * (now - began))
 
     async def page(
         self, states: Collection[State], subscription: str | None, limit: int, offset: int

@@ -21,7 +21,8 @@ from hilum.index.numbering import Numbering
 from hilum.index.outbox import Outbox
 from hilum.index.queue import Queue
 from hilum.index.queue_desk import QueueDesk
-from hilum.index.queued import State
+from hilum.index.queued import Lane, State
+from hilum.services.courier import Courier
 from hilum.services.delivery import Deliveries, Pace, Subscription
 from tests.receivers import Posted, Receiver, Reply, is_signed, receiving
 
@@ -184,11 +185,11 @@ async def test_what_fails_keeps_its_study_waiting_and_no_other(
     assert len(set(ids)) == 1, "a receiver can tell that it is the same"
 
 
-@pytest.mark.parametrize("fault", ["refuses", "hangs", "503"])
+@pytest.mark.parametrize("fault", ["refuses", "hangs", "503", "500"])
 async def test_a_receiver_that_is_away_is_probed_and_all_comes_when_it_is_back(
     database: Database, receiver: Receiver, client: Client, fault: str
 ) -> None:
-    replies = {"hangs": Reply(hang=True), "503": Reply(503), "refuses": Reply()}
+    replies = {"hangs": Reply(hang=True), "503": Reply(503), "500": Reply(500), "refuses": Reply()}
     receiver.behaviour = lambda _posted: replies[fault]
     if fault == "refuses":
         receiver.stop()
@@ -387,3 +388,26 @@ async def test_what_was_not_noted_is_delivered_again_and_nothing_is_lost(
         await until(lambda: settled(database))
     assert first_times(told(receiver.taken)) == first_times(sent)
     assert len(receiver.taken) >= before + len(sent), "all of it again"
+
+
+async def test_who_stops_at_the_moment_something_comes_stops(
+    database: Database, receiver: Receiver, client: Client
+) -> None:
+    class Watched(Queue):
+        looked = asyncio.Event()
+
+        async def due(self, *arguments: Any) -> list[Lane]:
+            found = await super().due(*arguments)
+            self.looked.set()
+            return found
+
+    queue = Watched(database)
+    courier = Courier(hook(receiver, client), queue, replace(PACE, poll_seconds=600))
+    task = asyncio.create_task(courier.run())
+    await queue.looked.wait()
+    await asyncio.sleep(0)  # it waits for news by now
+    courier.wake()
+    await asyncio.sleep(0)
+    task.cancel()
+    done, _ = await asyncio.wait([task], timeout=5)
+    assert done

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from hilum.index import queue as queue_module
+from hilum.index import queue_desk as queue_desk_module
 from hilum.index.database import Database
 from hilum.index.queue import Queue
 from hilum.index.queue_desk import QueueDesk
@@ -95,8 +97,10 @@ async def test_a_lane_is_gone_when_nothing_waits_in_it_and_not_before(
 
 
 async def test_many_are_buried_tried_again_and_removed_some_at_a_time(
-    database: Database, queue: Queue
+    database: Database, queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for module in (queue_module, queue_desk_module):
+        monkeypatch.setattr(module, "_AT_ONCE", 100)
     desk = QueueDesk(database)
     count = STUDIES * EACH
     waiting = count - 500
