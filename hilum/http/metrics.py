@@ -79,7 +79,11 @@ class Metrics:
 
     def routes(self) -> list[web.RouteDef]:
         """Return the route to add to the application."""
-        return [web.get("/metrics", self._show)]
+        return [
+            web.get("/metrics", self._show),
+            # Where those look who watch an Orthanc; the names are the node's own.
+            web.get("/tools/metrics-prometheus", self._show),
+        ]
 
     def middleware(self) -> Middleware:
         """Return the middleware that times requests; place it outermost."""

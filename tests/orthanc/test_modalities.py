@@ -122,6 +122,11 @@ def test_modality_is_kept_over_a_restart_and_is_a_destination_of_c_move(
 def test_echo(servers: SideBySide) -> None:
     for body in (None, {}, {"Timeout": 5}):
         servers.same("/modalities/third/echo", "POST", body or "")
+    for known in (["STORE", "127.0.0.1", 1], {}, "no JSON"):
+        refused(servers, "/tools/dicom-echo", known)
+    third = ask(servers.hilum.http_url, "/modalities/third/configuration").json
+    for known in (third, [third["AET"], third["Host"], third["Port"]]):
+        servers.same("/tools/dicom-echo", "POST", known)
     refused(servers, "/modalities/unknown/echo", {})
     refused(servers, "/modalities/nobody/echo", {})
 

@@ -38,6 +38,9 @@ def files(client: OrthancApiClient, study: str, tmp_path: Path) -> list[Path]:
 def test_system_and_statistics(client: OrthancApiClient, files: list[Path]) -> None:
     assert client.is_alive()
     assert client.is_orthanc_version_at_least(1, 10, 0)
+    assert not client.has_loaded_plugin("dicom-web")
+    assert client.get_log_level() == "default"
+    assert client.get_metrics() is not None
     told = client.get_statistics()
     assert told.instances_count >= FILES
     assert told.total_disk_size >= sum(path.stat().st_size for path in files)

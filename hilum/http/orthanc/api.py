@@ -28,6 +28,7 @@ from hilum.http.orthanc.queries import Queries
 from hilum.http.orthanc.search import SearchRoutes
 from hilum.http.orthanc.store import Store
 from hilum.http.orthanc.system import System
+from hilum.http.orthanc.tools import Tools
 from hilum.services.archives import Archives
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def orthanc_routes(services: "Services", intake: Intake) -> list[web.RouteDef]:
         *JobResources(services.network).routes(),
         *Exports(services.network).routes(),
         *Peers().routes(),
+        *Tools(services.network).routes(),
         *System(services.search, services.about).routes(),
         *Changes(services.change_log, services.outbox).routes(),
         *Store(intake).routes(),
