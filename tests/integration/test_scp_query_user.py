@@ -1,5 +1,6 @@
 """The node as user of C-FIND, C-MOVE and C-GET: what it asks, and what it makes of the answers."""
 
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,11 +23,11 @@ from hilum.scp.move_scu import Moved, move
 from hilum.scp.user import User
 from hilum.services.dimse import Call
 from hilum.services.queries import Queries
-from tests.dcmtk import data_set_bytes, storescp
+from tests.dcmtk import data_set_bytes, run, storescp, storescu
 from tests.generated import ct_files, uid
 from tests.integration.peers import RawPeer, accept, command, encode, listening
 from tests.integration.scp_node import scp_node
-from tests.nodes import free_port
+from tests.nodes import free_port, wait_until
 from tests.orthancs import RunningOrthanc, running_orthanc
 
 PENDING, SUCCESS, CANCELLED = 0xFF00, 0x0000, 0xFE00
@@ -174,6 +175,62 @@ def test_peer_that_serves_neither_is_told_from_one_that_is_not_there(tmp_path: P
             move(storing, "HILUM", Level.STUDY, keys(StudyInstanceUID="1.2"), "DEST")
     with pytest.raises(PeerUnreachable, match="cannot be reached"):
         list(find(storing, "HILUM", Level.STUDY, keys(PatientID="")))
+
+
+# -- another program's archive ---------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory, destination_port: int) -> Iterator[Peer]:
+    """dcmtk's archive, with the same two studies."""
+    folder = tmp_path_factory.mktemp("dcmqrscp")
+    port = free_port()
+    (folder / "database").mkdir()
+    (folder / "dcmqrscp.cfg").write_text(
+        f"""NetworkTCPPort = {port}
+MaxPDUSize = 16384
+MaxAssociations = 16
+HostTable BEGIN
+dest = (DEST, 127.0.0.1, {destination_port})
+HostTable END
+VendorTable BEGIN
+VendorTable END
+AETable BEGIN
+QR {folder / "database"} RW (200, 1024mb) ANY
+AETable END
+"""
+    )
+    process = subprocess.Popen(["/usr/bin/dcmqrscp", "-c", folder / "dcmqrscp.cfg"])
+    try:
+        called = ("-aec", "QR", "127.0.0.1", str(port))
+        wait_until(lambda: run("echoscu", *called).status == 0, what="dcmqrscp answers")
+        files = [*ct_files(folder / "a", 3, study="A"), *ct_files(folder / "b", 1, study="B")]
+        assert len(storescu(called, *files).acknowledged) == len(files)
+        yield Peer("QR", "127.0.0.1", port)
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def test_all_three_with_the_archive_of_dcmtk(
+    archive: Peer, destination_port: int, mongodb_uri: str, tmp_path: Path
+) -> None:
+    asked = keys(PatientID="TEST-*", StudyInstanceUID="")
+    found = [each.data_set() for each in find(archive, "HILUM", Level.STUDY, asked)]
+    assert {each.StudyInstanceUID for each in found} == {uid("A"), uid("B")}
+    sent = sorted(map(data_set_bytes, ct_files(tmp_path / "out", 3, study="A")))
+    wanted = keys(StudyInstanceUID=uid("A"))
+    with storescp(tmp_path / "in", "DEST", port=destination_port):
+        moved = move(archive, "HILUM", Level.STUDY, wanted, "DEST")
+    assert (moved.completed, moved.failed) == (3, 0)
+    assert sorted(data_set_bytes(path) for path in (tmp_path / "in").iterdir()) == sent
+    with scp_node(tmp_path / "node", mongodb_uri) as node:
+        brought = get(archive, Level.STUDY, wanted, node.services, ae_title="HILUM")
+        stored = [node.store.path(digest) for digest in node.stored]
+        assert sorted(map(data_set_bytes, stored)) == sent
+    assert (brought.completed, brought.failed) == (3, 0)
+    with pytest.raises(PeerRefused, match="C-MOVE with A801"):
+        move(archive, "HILUM", Level.STUDY, wanted, "NOWHERE")
 
 
 # -- scripted peers ------------------------------------------------------------------------
