@@ -90,16 +90,15 @@ class Courier:
         now = datetime.now(UTC)
         self._woken.clear()
         if self._away is not None:
-            stored = await self._queue.away(self._name)
-            if stored is not None and stored.probe_at < self._away.probe_at:
-                self._away = replace(self._away, probe_at=stored.probe_at)  # somebody is in a hurry
-            if not self._running:
-                if self._away.probe_at <= now:
-                    lane = await self._queue.next_lane(self._name)
-                    if lane is not None:
-                        self._begin(lane, probe=True)
-                else:
-                    patience = min(patience, (self._away.probe_at - now).total_seconds())
+            await self._hear_of_hurry()
+        away = self._away
+        if away is not None:
+            if not self._running and away.probe_at <= now:
+                lane = await self._queue.next_lane(self._name)
+                if lane is not None:
+                    self._begin(lane, probe=True)
+            elif not self._running:
+                patience = min(patience, (away.probe_at - now).total_seconds())
         elif len(self._running) < self._subscription.parallel:
             free = self._subscription.parallel - len(self._running)
             for lane in await self._queue.due(self._name, list(self._running), free):
@@ -108,6 +107,13 @@ class Courier:
         with suppress(TimeoutError):
             async with asyncio.timeout(patience):
                 await self._woken.wait()
+
+    async def _hear_of_hurry(self) -> None:
+        """Take note if somebody wants the receiver tried earlier."""
+        stored = await self._queue.away(self._name)
+        # It may have come back meanwhile.
+        if stored and self._away and stored.probe_at < self._away.probe_at:
+            self._away = replace(self._away, probe_at=stored.probe_at)
 
     def _begin(self, lane: Lane, *, probe: bool) -> None:
         async def follow() -> None:

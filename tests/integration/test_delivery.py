@@ -1,6 +1,7 @@
 """Delivery: every event at least once and in order within its study, whatever receivers do."""
 
 import asyncio
+import threading
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
@@ -21,7 +22,7 @@ from hilum.index.numbering import Numbering
 from hilum.index.outbox import Outbox
 from hilum.index.queue import Queue
 from hilum.index.queue_desk import QueueDesk
-from hilum.index.queued import Lane, State
+from hilum.index.queued import Away, Lane, State
 from hilum.services.courier import Courier
 from hilum.services.delivery import Deliveries, Pace, Subscription
 from tests.receivers import Posted, Receiver, Reply, is_signed, receiving
@@ -137,6 +138,10 @@ async def settled(database: Database) -> bool:
     return taken and summary.counts[State.WAITING] == 0
 
 
+async def no_lanes(database: Database) -> bool:
+    return await database.raw["lanes"].count_documents({}) == 0
+
+
 STUDIES = [f"study-{number % 7}" for number in range(70)]
 
 
@@ -147,13 +152,13 @@ async def test_every_event_in_order_of_its_study_signed(
         sent = await happen(database, STUDIES)
         await until(lambda: len(receiver.taken) >= len(sent))
         await until(lambda: settled(database))
+        await until(lambda: no_lanes(database), what="no lane stays")
     assert first_times(told(receiver.taken)) == first_times(sent)
     assert len(receiver.requests) == len(sent), "once is enough where nothing fails"
     assert all(is_signed(each, SECRET.encode()) for each in receiver.requests)
     assert len({each.headers["webhook-id"] for each in receiver.requests}) == len(sent)
     assert abs(int(receiver.requests[0].headers["webhook-timestamp"]) - time.time()) < 60
     assert await counts(database) == {"waiting": 0, "dead": 0, "done": len(sent)}
-    assert await database.raw["lanes"].count_documents({}) == 0
 
 
 async def test_what_fails_keeps_its_study_waiting_and_no_other(
@@ -411,3 +416,40 @@ async def test_who_stops_at_the_moment_something_comes_stops(
     task.cancel()
     done, _ = await asyncio.wait([task], timeout=5)
     assert done
+
+
+async def test_a_receiver_that_comes_back_while_that_is_looked_up(
+    database: Database, receiver: Receiver, client: Client
+) -> None:
+    class Slow(Queue):
+        async def away(self, subscription: str) -> Away | None:
+            found = await super().away(subscription)
+            if found is not None and len(receiver.requests) >= 2:
+                # The probe that is under way ends before this does.
+                answer.set()
+                await until(courier_has_heard.is_set)
+            return found
+
+        async def set_away(self, subscription: str, away: Away | None) -> None:
+            if away is None:
+                courier_has_heard.set()
+            await super().set_away(subscription, away)
+
+    answer, courier_has_heard = threading.Event(), threading.Event()
+
+    def behave(_posted: Posted) -> Reply:
+        if len(receiver.requests) == 1:
+            return Reply(503)
+        answer.wait(10)
+        return Reply()
+
+    subscription = hook(receiver, client)
+    receiver.behaviour = behave
+    deliveries = Deliveries(Outbox(database), Slow(database), [subscription], PACE)
+    await deliveries.register()
+    task = asyncio.create_task(deliveries.run())
+    await happen(database, ["a"] * 5)
+    await until(lambda: task.done() or len(receiver.taken) == 5)
+    assert not task.done(), task
+    task.cancel()
+    await asyncio.wait([task], timeout=5)
