@@ -108,7 +108,8 @@ class Orthanc:
             except (OSError, ssl.SSLError) as error:
                 raise Invalid(f"no certificates can be read from {access.ca_file}") from error
         self._session = aiohttp.ClientSession(
-            headers=_credentials(access),
+            # Orthanc would compress each file for a network that is most often a cable.
+            headers={"Accept-Encoding": "identity", **_credentials(access)},
             connector=aiohttp.TCPConnector(limit=0, ssl=trusted),
             timeout=aiohttp.ClientTimeout(
                 total=None, sock_connect=_CONNECT_SECONDS, sock_read=_SILENCE_SECONDS

@@ -1,7 +1,6 @@
 """Where files go that move in: into a data folder, or through the door of a running node."""
 
 import asyncio
-import hashlib
 import tempfile
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import suppress
@@ -122,28 +121,22 @@ class _Spooling:
         self._core = core
         self._writer = writer
         self._receipts = receipts
-        self._digest = hashlib.sha256()
 
     async def write(self, data: bytes) -> None:
         """See `Reception.write`."""
-        await in_thread(self._write, data)
-
-    def _write(self, data: bytes) -> None:
-        self._digest.update(data)
-        self._writer.write(data)
+        await in_thread(self._writer.write, data)
 
     async def accept(self, instance: str, md5: str) -> None:  # noqa: ARG002 - compared before
         """See `Reception.accept`. What cannot be stored is in quarantine, once."""
-        await in_thread(self._refuse_again)
-        receipt = await in_thread(self._core.ingest.accept, self._writer)
+        receipt = await in_thread(self._accept)
         self._receipts[instance] = receipt
         _require_id(instance, receipt.header.identity.instance)
 
-    def _refuse_again(self) -> None:
-        digest = self._digest.hexdigest()
+    def _accept(self) -> Receipt:
         for each in self._core.quarantine.entries():
-            if each.blob.digest == digest:
+            if each.blob.digest == self._writer.digest:
                 raise Invalid(f"{each.reason} (in quarantine: {each.path.name})")
+        return self._core.ingest.accept(self._writer)
 
     async def drop(self) -> None:
         """See `Reception.drop`."""

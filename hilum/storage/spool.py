@@ -88,6 +88,11 @@ class SpoolWriter:
             self._file.fileno(), start, self._pushed_bytes - start, os.POSIX_FADV_DONTNEED
         )
 
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what is written so far."""
+        return self._hasher.hexdigest()
+
     def head(self, size: int) -> bytes:
         """Return the first `size` bytes, or what there is of them."""
         with faults("read from the spool"):
