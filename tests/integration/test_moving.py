@@ -115,13 +115,26 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningOrthanc]:
         yield orthanc
 
 
-@pytest.fixture
-def small(tmp_path: Path) -> Iterator[RunningOrthanc]:
-    """An Orthanc of the test's own, with three slices."""
-    with running_orthanc(tmp_path / "small") as orthanc:
-        for number in range(3):
-            post(orthanc, part10(ct(number, size=32)))
+@pytest.fixture(scope="module")
+def reused(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningOrthanc]:
+    """An Orthanc for the tests of the module, one after the other: it takes seconds to stop."""
+    with running_orthanc(tmp_path_factory.mktemp("reused")) as orthanc:
         yield orthanc
+
+
+@pytest.fixture
+def small(reused: RunningOrthanc) -> RunningOrthanc:
+    """An Orthanc with three slices and nothing else."""
+    for patient in ask(reused, "/patients"):
+        delete(reused, f"/patients/{patient}")
+    for number in range(3):
+        post(reused, part10(ct(number, size=32)))
+    return reused
+
+
+def delete(orthanc: RunningOrthanc, path: str) -> None:
+    request = urllib.request.Request(orthanc.http_url + path, method="DELETE")
+    urllib.request.urlopen(request, timeout=30).close()
 
 
 def ids_stored(here: Here) -> set[str]:
@@ -231,12 +244,10 @@ def test_a_comparison_names_what_differs(small: RunningOrthanc, here: Here) -> N
     other_pixels = ct(1, size=32)
     other_pixels.PixelData = bytes(len(other_pixels.PixelData))
     gone = ask(small, f"/instances/{_id_of(part10(ct(2, size=32)))}")["ID"]
-    request = urllib.request.Request(f"{small.http_url}/instances/{gone}", method="DELETE")
-    urllib.request.urlopen(request).close()
+    delete(small, f"/instances/{gone}")
     for data_set in (other_meta, other_pixels):
         old = _id_of(part10(data_set))
-        request = urllib.request.Request(f"{small.http_url}/instances/{old}", method="DELETE")
-        urllib.request.urlopen(request).close()
+        delete(small, f"/instances/{old}")
         assert post(small, part10(data_set)) == old
     new = post(small, part10(ct(9, study="new", size=16)))
     refused = post(small, PATH_AS_UID)
