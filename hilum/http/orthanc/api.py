@@ -26,6 +26,7 @@ from hilum.http.orthanc.pictures import PictureRoutes
 from hilum.http.orthanc.protected import ProtectedRoutes
 from hilum.http.orthanc.queries import Queries
 from hilum.http.orthanc.search import SearchRoutes
+from hilum.http.orthanc.slices import SliceRoutes
 from hilum.http.orthanc.store import Store
 from hilum.http.orthanc.system import System
 from hilum.http.orthanc.tools import Tools
@@ -50,6 +51,7 @@ def orthanc_routes(services: "Services", intake: Intake) -> list[web.RouteDef]:
         *Exports(services.network).routes(),
         *Peers().routes(),
         *Tools(services.network).routes(),
+        *SliceRoutes(resources).routes(),
         *System(services.search, services.about).routes(),
         *Changes(services.change_log, services.outbox).routes(),
         *Store(intake).routes(),
