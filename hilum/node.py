@@ -226,7 +226,7 @@ async def open_core(settings: Settings, changes: Changes | None = None) -> Async
         trash = Trash(TrashNotes(database), TrashFolder(settings.data_dir / TRASH))
         keep = settings.storage.keep_deleted_days > 0
         deletion = Deletion(remover, store, crossing, cache, trash, keep=keep, outbox=outbox)
-        trashcan = Trashcan(trash, promotion)
+        trashcan = Trashcan(trash, promotion, deletion)
         await _begin(stack, keep_resuming(deletion), keep_finishing(trashcan))
 
         workers = DecodeWorkers(_decoders(settings.workers))

@@ -6,7 +6,7 @@ whoever finds one finishes the deletion.
 """
 
 import secrets
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -269,14 +269,29 @@ class Remover:
                 },
             )
 
-    async def unfinished(self, older_than_seconds: float) -> list[Removal]:
-        """Return the deletions that were begun so long ago and are not finished."""
-        latest = datetime.now(UTC) - timedelta(seconds=older_than_seconds)
-        with translated():
-            notes = await self._notes.find({"state": BEGUN, "begun_at": {"$lt": latest}}).to_list(
-                None
-            )
-        return [removal_of(note) for note in notes]
+    async def unfinished(self, older_than_seconds: float) -> AsyncGenerator[Removal, None]:
+        """Yield the deletions that nobody has been at for so long and are not finished.
+
+        Each is noted as taken up by that: of several who look at once one gets it.
+
+        Raises
+        ------
+        IndexUnavailable
+            MongoDB does not answer.
+        """
+        now = datetime.now(UTC)
+        left = {
+            "state": BEGUN,
+            "touched_at": {"$lt": now - timedelta(seconds=older_than_seconds)},
+        }
+        while True:
+            with translated():
+                note = await self._notes.find_one_and_update(
+                    left, {"$set": {"touched_at": datetime.now(UTC)}}
+                )
+            if note is None:
+                return
+            yield removal_of(note)
 
 
 #: States of a note.
@@ -335,6 +350,7 @@ def _note(removal: Removal) -> Document:
         "_id": removal.id,
         "state": BEGUN,
         "begun_at": removal.begun_at,
+        "touched_at": removal.begun_at,
         "trash": removal.trash,
         "reason": removal.reason,
         "instances": [_instance_note(each) for each in removal.instances],

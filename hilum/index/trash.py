@@ -9,7 +9,7 @@ of two who want to undo it and to empty it, one comes first, and the other learn
 """
 
 import secrets
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -264,6 +264,23 @@ class TrashNotes:
                 note = await self._notes.find_one({"_id": key})
             if note is not None:
                 yield removal_of(note)
+
+    async def elsewhere(self, removal: Removal, digests: Collection[str]) -> set[str]:
+        """Return which of these digests other notes have, too.
+
+        Two who delete an instance at the same moment both note it, and one gets its files.
+        """
+        if not digests:
+            return set()
+        condition = {"_id": {"$ne": removal.id}, "instances.files.digest": {"$in": [*digests]}}
+        with translated():
+            found = self._notes.find(condition, {"instances.files.digest": 1})
+            return {
+                file["digest"]
+                for note in await found.to_list(None)
+                for each in note["instances"]
+                for file in each["files"]
+            }
 
     async def drop(self, removal: Removal) -> None:
         """Forget a batch: it is restored."""

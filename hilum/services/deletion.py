@@ -172,21 +172,41 @@ class Deletion:
         Temporary
             MongoDB or the store does not answer.
         """
-        removals = await self._remover.unfinished(older_than_seconds)
-        for removal in removals:
+        resumed = 0
+        async for removal in self._remover.unfinished(older_than_seconds):
             await self._remover.settle(removal)
             await self._follow(removal, again=True)
+            resumed += 1
         if self._trash is not None:
             notes = self._trash.notes
             async for deletion in notes.adopt(State.DELETING, older_than_seconds):
                 await _close(self._trash, deletion)
-        return len(removals)
+        return resumed
 
     async def _follow(self, removal: Removal, *, again: bool = False) -> None:
         """Do what follows once the documents are gone; `again`, if some of it may be done."""
         if self._outbox is not None:
             gone = await self._remover.gone(removal)
             await self._outbox.add(deleted_events(removal, gone, again=again))
+        kept = await self.clear(removal)
+        await self._remover.finish(removal, kept)
+
+    async def clear(self, removal: Removal) -> set[str]:
+        """Take the bytes of deleted documents out of the store. Idempotent.
+
+        Whoever goes on after a crash, or beside somebody who only seemed to be dead, may find
+        files on their way that the other has taken: this begins by bringing them back.
+
+        Returns
+        -------
+        set of str
+            Digests that stay, as they were stored again.
+
+        Raises
+        ------
+        IndexUnavailable, StorageUnavailable
+            Some may still be there.
+        """
         kept: set[str] = set()
 
         def wanted() -> set[str]:
@@ -200,7 +220,7 @@ class Deletion:
         if self._cache is not None:
             # Pictures and metadata of them. All that is in it can be made again.
             await asyncio.to_thread(self._cache.clear)
-        await self._remover.finish(removal, kept)
+        return kept
 
 
 async def _close(trash: Trash, deletion: str) -> None:

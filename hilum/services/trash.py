@@ -22,7 +22,7 @@ from hilum.core.errors import Conflict, Corrupt, HilumError, NotFound, Temporary
 from hilum.index.remover import Removal
 from hilum.index.trash import State, TrashEntry
 from hilum.services.decision import Outcome
-from hilum.services.deletion import RETRY_SECONDS, Trash
+from hilum.services.deletion import RETRY_SECONDS, Deletion, Trash
 from hilum.services.promotion import Promotion
 from hilum.storage.spool import SpoolEntry
 
@@ -45,12 +45,15 @@ class Trashcan:
         Where they are.
     promotion
         What brings instances back.
+    deletion
+        What has put them there.
     """
 
-    def __init__(self, trash: Trash, promotion: Promotion) -> None:
+    def __init__(self, trash: Trash, promotion: Promotion, deletion: Deletion) -> None:
         self._notes = trash.notes
         self._files = trash.files
         self._promotion = promotion
+        self._deletion = deletion
         self._restoring: set[asyncio.Task[int]] = set()
 
     async def entries(self, limit: int, offset: int = 0) -> list[TrashEntry]:
@@ -136,12 +139,15 @@ class Trashcan:
         return instances
 
     async def _restore_batch(self, deletion: str, removal: Removal) -> int:
-        """Bring a batch back; return how many files are still in the trash."""
-        present = await asyncio.to_thread(self._files.present, deletion, removal.digests)
-        missing = removal.digests - present
-        if missing:
-            # Restored before an interruption; or bytes that were lost before the deletion.
-            log.info("files are not in the trash", deletion=deletion, files=len(missing))
+        """Bring a batch back; return how many files are not back."""
+        digests = removal.digests
+        present = await asyncio.to_thread(self._files.present, deletion, digests)
+        kept: set[str] = set()
+        if present < digests:
+            # Restored before an interruption, most often. But whoever finished the deletion may
+            # have been killed beside another one who had just taken the files out.
+            kept = await self._deletion.clear(removal)
+            present = await asyncio.to_thread(self._files.present, deletion, digests)
         most = max(len(each.files) for each in removal.instances)
         for place in range(most):
             # What was current first, and alone: the others then find it so.
@@ -155,7 +161,13 @@ class Trashcan:
                 deletion,
             )
             await asyncio.gather(*map(_settled, outcomes))
-        return len(await asyncio.to_thread(self._files.present, deletion, removal.digests))
+        lost = digests - present - kept
+        lost -= await self._notes.elsewhere(removal, lost)
+        if lost:
+            # They had been lost before they were deleted: nobody is told that they are back.
+            log.error("files of a deletion are nowhere", deletion=deletion, files=len(lost))
+        left = await asyncio.to_thread(self._files.present, deletion, digests)
+        return len(lost) + len(left)
 
     async def collect(self, deletion: str) -> int:
         """Delete a deletion's bytes for good, and return how many those were.

@@ -262,9 +262,11 @@ def _move(place: Path, target: Path) -> None:
     try:
         place.rename(target)
     except FileNotFoundError:
-        if place.exists():  # then it is the folder that is missing
-            raise
-        return  # somebody else brought it back, and will see to it
+        if not place.exists():
+            return  # somebody else brought it back, and will see to it
+        # Nothing was in the folder, and it was removed.
+        make_folder(target.parent)
+        place.rename(target)
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise

@@ -176,7 +176,7 @@ async def http_node(
         attached=Attached(database),
         attachments=Attachments(database),
         deletion=deletion if allow_delete else None,
-        trashcan=Trashcan(trash, promotion),
+        trashcan=Trashcan(trash, promotion, deletion),
         retention=Planner(rules, Candidates(database), Protections(database), trash),
         protection=Protection(Protections(database)),
         probes={"db": database.ping, "storage": _in_thread(spool.check)},

@@ -383,7 +383,9 @@ async def test_undoing_that_died_is_finished_by_another(
     trashcan = node.services.trashcan
     assert trashcan is not None
     dying = Trashcan(
-        Trash(DyingNotes(database), TrashFolder(tmp_path / "trash")), trashcan._promotion
+        Trash(DyingNotes(database), TrashFolder(tmp_path / "trash")),
+        trashcan._promotion,
+        trashcan._deletion,
     )
     with pytest.raises(IndexUnavailable):
         await dying.restore(entry["id"])
@@ -423,7 +425,9 @@ async def test_collecting_that_died_is_finished_by_another(
     trashcan = node.services.trashcan
     assert trashcan is not None
     dying = Trashcan(
-        Trash(TrashNotes(database), DyingFiles(tmp_path / "trash")), trashcan._promotion
+        Trash(TrashNotes(database), DyingFiles(tmp_path / "trash")),
+        trashcan._promotion,
+        trashcan._deletion,
     )
     with pytest.raises(Interrupted):
         await dying.collect(entry["id"])
@@ -432,6 +436,35 @@ async def test_collecting_that_died_is_finished_by_another(
     assert await trashcan.resume(older_than_seconds=0) == 1
     assert (node.in_trash, await notes(database)) == ([], [0, 0])
     assert await node.services.retrieve.select(Query(Level.IMAGE)) == []
+
+
+async def test_files_that_a_dead_one_had_taken_out_come_back_too(
+    node: HttpNode, database: Database, tmp_path: Path
+) -> None:
+    """Two finished one deletion, and one died with files in hand after the other was done."""
+    contents = [encoded(ct(number)) for number in (1, 2)]
+    await store(node, related(*map(part, contents)))
+    before = await snapshot(database)
+    await delete(node, uid(1))
+    (entry,) = await trash(node)
+    taken = node.in_trash[0]
+    taken.rename(tmp_path / "objects" / ".discarded" / f"{taken.name}.0123456789abcdef")
+    assert (await restore(node, entry["id"]))[0] == 200
+    assert await snapshot(database) == before
+    assert digests(node) == sha256(*contents)
+
+
+async def test_nobody_is_told_that_what_is_lost_is_back(node: HttpNode, database: Database) -> None:
+    contents = [encoded(ct(number)) for number in (1, 2)]
+    await store(node, related(*map(part, contents)))
+    await delete(node, uid(1))
+    (entry,) = await trash(node)
+    lost = node.in_trash[0]
+    lost.unlink()
+    status, answer = await restore(node, entry["id"])
+    assert (status, answer["error"]["code"]) == (500, "corrupt")
+    assert digests(node) == sha256(*contents) - {lost.name}
+    assert [each["state"] for each in await trash(node)] == ["kept"]
 
 
 async def test_bytes_stored_again_during_the_deletion_stay_and_are_not_listed(

@@ -71,14 +71,14 @@ async def main():
     running = asyncio.create_task(promotion.run())
     trash = Trash(TrashNotes(database), TrashFolder(data / "trash"))
     crossing = Crossing(asyncio.get_running_loop())
+    outbox = Outbox(database)
+    deletion = Deletion(Remover(database), store, crossing, trash=trash, outbox=outbox)
     if action == "delete":
-        outbox = Outbox(database)
-        deletion = Deletion(Remover(database), store, crossing, trash=trash, outbox=outbox)
         await deletion.delete(target)
     elif action == "restore":
-        await Trashcan(trash, promotion).restore(target)
+        await Trashcan(trash, promotion, deletion).restore(target)
     else:
-        await Trashcan(trash, promotion).collect(target)
+        await Trashcan(trash, promotion, deletion).collect(target)
 
 asyncio.run(main())
 """
