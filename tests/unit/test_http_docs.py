@@ -22,7 +22,8 @@ async def probe() -> None:
     return
 
 
-def routes() -> Iterator[tuple[str, str]]:
+def application() -> web.Application:
+    """Return the application, to look at and not to ask."""
     services = Services(
         ingest=sentinel.ingest,
         search=sentinel.search,
@@ -47,7 +48,11 @@ def routes() -> Iterator[tuple[str, str]]:
         protection=sentinel.protection,
         probes={"db": probe, "storage": probe},
     )
-    for route in make_app(services).router.routes():
+    return make_app(services)
+
+
+def routes() -> Iterator[tuple[str, str]]:
+    for route in application().router.routes():
         assert route.resource is not None
         if isinstance(route.resource, web.StaticResource):
             yield route.method, f"{route.resource.canonical}/…"
