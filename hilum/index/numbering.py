@@ -26,7 +26,7 @@ from pymongo import ASCENDING, DESCENDING, ReturnDocument, UpdateOne
 from hilum.core.errors import Temporary
 from hilum.index.database import Database, Document
 from hilum.index.faults import translated
-from hilum.index.outbox import STATE
+from hilum.index.outbox import STATE, WAITING
 
 if TYPE_CHECKING:
     from motor.motor_asyncio import AsyncIOMotorCollection
@@ -132,13 +132,13 @@ class Numbering:
         fields = {"added": 1, "count": 1}
         query: Document = {"waiting": True}
         if not self._first_round:
-            oldest = self._outbox.find(query, {"added": 1}).sort("added", ASCENDING)
-            head = await oldest.limit(_ROUND).to_list(_ROUND)
+            oldest = self._outbox.find(query, {"added": 1}, hint=WAITING)
+            head = await oldest.sort("added", ASCENDING).limit(_ROUND).to_list(_ROUND)
             if not head:
                 return []
             query["added"] = {"$lte": head[-1]["added"]}
-        found = await self._outbox.find(query, fields).sort("added", DESCENDING).to_list(None)
-        return found[::-1]
+        found = self._outbox.find(query, fields, hint=WAITING).sort("added", DESCENDING)
+        return (await found.to_list(None))[::-1]
 
     async def _number(self, documents: list[Document]) -> None:
         updates = []

@@ -21,6 +21,9 @@ from hilum.index.faults import translated
 
 #: In the collection ``meta``: how far numbers are given, and by whom (`index.numbering`).
 STATE: Final = "outbox"
+#: The index of documents without numbers (`index.schema`). MongoDB, left to itself, may take
+#: that of all documents, of which there are millions.
+WAITING: Final = "waiting"
 _EVENTS_PER_DOCUMENT: Final = 100
 #: Documents that are read at a time: most readers are near the end.
 _BATCH_SIZE: Final = 10
@@ -203,7 +206,8 @@ class Outbox:
                             "added": {"$min": "$added"},
                         }
                     },
-                ]
+                ],
+                hint=WAITING,
             )
             found = await cursor.to_list(1)
         return (found[0]["count"], found[0]["added"] / _MICROSECONDS) if found else (0, None)
