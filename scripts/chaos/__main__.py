@@ -7,13 +7,23 @@ import time
 import traceback
 from pathlib import Path
 
-from scripts.chaos import crowds, deletions, disks, freezes, giants, kills, receivers, senders
+from scripts.chaos import (
+    crowds,
+    deletions,
+    destinations,
+    disks,
+    freezes,
+    giants,
+    kills,
+    receivers,
+    senders,
+)
 from scripts.chaos.case import CASES, Case
 from scripts.chaos.ground import ground
 from scripts.chaos.mounts import NotPermitted
 
 # Importing a room makes its cases known.
-ROOMS = (kills, deletions, freezes, disks, senders, crowds, giants, receivers)
+ROOMS = (kills, deletions, freezes, disks, senders, crowds, giants, receivers, destinations)
 
 
 def main() -> int:
