@@ -10,6 +10,7 @@ from hilum.core.query import Query
 from hilum.index import schema
 from hilum.index.catalogue import Catalogue
 from hilum.index.database import Database
+from hilum.index.stability import Stability
 from hilum.index.writer import Write, Writer
 from tests.integration.objects import instance
 
@@ -79,6 +80,21 @@ async def test_an_index_of_version_1_learns_the_words_of_its_studies(database: D
     assert await Catalogue(database).count(query) == 1
     # And an index that no query needs any more is gone.
     assert "study_date" not in await database.studies.index_information()
+
+
+async def test_what_an_index_of_version_2_holds_is_stable_and_no_news(database: Database) -> None:
+    await Writer(database).write([Write(instance("1.1.1"))])
+    for collection in (database.studies, database.series):
+        await collection.update_many({}, {"$unset": {"stable": "", "changed_at": ""}})
+    await database.raw["meta"].update_one({"_id": "schema"}, {"$set": {"version": 2}})
+    await database.ensure_schema()
+    for collection in (database.studies, database.series):
+        document = await collection.find_one({})
+        assert document is not None
+        assert document["stable"] is True
+        assert document["stable_at"] == document["changed_at"] == document["updated_at"]
+    for level in (Level.STUDY, Level.SERIES):
+        assert await Stability(database).at_rest(level, 0) == []
 
 
 async def test_an_older_view_is_redefined(database: Database) -> None:
