@@ -6,7 +6,8 @@ from hilum.core.identifiers import parse_uid
 from hilum.core.levels import Level
 from hilum.http.zipping import send_zip
 from hilum.index.resources import Resources
-from hilum.services.archives import Archives, plain
+from hilum.services.archives import Archives
+from hilum.services.folders import plain
 from hilum.services.retrieve import Retrieve
 
 
