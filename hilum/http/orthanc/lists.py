@@ -9,6 +9,7 @@ from aiohttp import web
 from hilum.core.levels import Level
 from hilum.http.orthanc.describe import Describer, form_of, requested_of
 from hilum.http.orthanc.errors import Refusal
+from hilum.http.orthanc.listing import list_answer
 from hilum.http.orthanc.resources import LISTS, PLURALS, id_of, level_of, path_of
 from hilum.http.orthanc.styled import json_answer
 from hilum.index.resources import Resources
@@ -44,7 +45,7 @@ class Lists:
                 routes.append(web.get(path, partial(self._container, above)))
         return routes
 
-    async def _list(self, request: web.Request) -> web.Response:
+    async def _list(self, request: web.Request) -> web.StreamResponse:
         level = level_of(request)
         since, limit = _page(request)
         ids = await self._resources.page(level, since, limit)
@@ -53,7 +54,7 @@ class Lists:
     async def _one(self, request: web.Request) -> web.Response:
         return await self._told(request, level_of(request), id_of(request))
 
-    async def _below(self, below: Level, request: web.Request) -> web.Response:
+    async def _below(self, below: Level, request: web.Request) -> web.StreamResponse:
         resource = await self._resources.one(level_of(request), id_of(request))
         ids = (await self._resources.children(resource.level, [resource.id], below))[resource.id]
         expanded = wants(request, "expand", otherwise=True)
@@ -69,11 +70,12 @@ class Lists:
 
     async def _answer(
         self, request: web.Request, level: Level, ids: Sequence[str], *, expanded: bool
-    ) -> web.Response:
+    ) -> web.StreamResponse:
         if not expanded:
             return json_answer(ids)
         form, requested = form_of(request.query), requested_of(request.query)
-        return json_answer(await self._describer.some(level, ids, form, requested=requested))
+        describe = partial(self._describer.some, level, form=form, requested=requested)
+        return await list_answer(request, ids, describe)
 
     async def _statistics(self, request: web.Request) -> web.Response:
         resource = await self._resources.one(level_of(request), id_of(request))

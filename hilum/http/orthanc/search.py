@@ -4,6 +4,7 @@ import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Final
 
 from aiohttp import web
@@ -18,6 +19,7 @@ from hilum.core.query import Condition, Exact, Query
 from hilum.http.orthanc.bodies import count, object_of, strings, truth
 from hilum.http.orthanc.describe import Describer
 from hilum.http.orthanc.errors import BAD_REQUEST, OUT_OF_RANGE, UNKNOWN_TAG, Refusal
+from hilum.http.orthanc.listing import list_answer
 from hilum.http.orthanc.resources import NAMES, PLURALS
 from hilum.http.orthanc.styled import json_answer
 from hilum.http.orthanc.tag_names import Form, tag_named
@@ -85,7 +87,7 @@ class SearchRoutes:
             web.post("/tools/lookup", self._lookup),
         ]
 
-    async def _find(self, request: web.Request) -> web.Response:
+    async def _find(self, request: web.Request) -> web.StreamResponse:
         body = await object_of(request)
         wanted = await self._wanted(body)
         since, limit = count(body, "Since"), count(body, "Limit") or None
@@ -99,9 +101,10 @@ class SearchRoutes:
         if not (truth(body, "Expand") or "ResponseContent" in body):
             return json_answer(ids)
         requested = strings(body, "RequestedTags") if "RequestedTags" in body else ()
-        return json_answer(
-            await self._describer.some(wanted.level, ids, form_of_body(body), requested=requested)
+        describe = partial(
+            self._describer.some, wanted.level, form=form_of_body(body), requested=requested
         )
+        return await list_answer(request, ids, describe)
 
     async def _count(self, request: web.Request) -> web.Response:
         wanted = await self._wanted(await object_of(request))

@@ -24,6 +24,10 @@ def styled(value: Any) -> str:
         Dictionaries with strings for keys, lists, tuples, strings, numbers, truth values,
         None.
     """
+    if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
+        # All ids there are may be a million: a tenth of the time.
+        items = f",\n{_INDENT}".join(map(encode_basestring_ascii, value))
+        return f"[\n{_INDENT}{items}\n]"
     return "".join(_pieces(value, "\n"))
 
 
