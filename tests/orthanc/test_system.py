@@ -10,6 +10,9 @@ def test_system_has_what_orthanc_has(servers: SideBySide) -> None:
     assert ours.json["DicomAet"] == servers.hilum.aet
     assert ours.json["DicomPort"] == servers.hilum.dicom_port
     assert ours.json["HttpPort"] == servers.hilum.http_port
+    # As Orthanc 1.11 says it, and clients read it.
+    assert ours.json["MainDicomTags"]["Patient"].split(";")[:2] == ["0010,0010", "0010,0020"]
+    assert ours.json["Capabilities"]["HasExtendedChanges"] is False
 
 
 def test_statistics_of_an_empty_server(servers: SideBySide) -> None:

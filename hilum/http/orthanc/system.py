@@ -7,8 +7,12 @@ from typing import Any, Final
 from aiohttp import web
 from pydicom.uid import generate_uid
 
+from hilum.core.levels import tag_of
+from hilum.core.main_tags import MAIN_DICOM_TAGS
 from hilum.http.orthanc.errors import UNKNOWN_RESOURCE, Refusal
+from hilum.http.orthanc.resources import NAMES
 from hilum.http.orthanc.styled import json_answer, text_answer
+from hilum.http.orthanc.tag_names import short_name
 from hilum.services.search import Search
 
 #: The Orthanc whose API this is. Clients choose by it what they ask for.
@@ -16,6 +20,10 @@ ORTHANC_VERSION: Final = "1.12.9"
 API_VERSION: Final = 28
 _DATABASE_VERSION: Final = 6
 _MEGABYTE: Final = 1 << 20
+_MAIN_DICOM_TAGS: Final = {
+    NAMES[level]: ";".join(sorted(short_name(tag_of(keyword)) for keyword in keywords))
+    for level, keywords in MAIN_DICOM_TAGS.items()
+}
 
 
 class System:
@@ -41,7 +49,7 @@ class System:
             {
                 "ApiVersion": API_VERSION,
                 "Capabilities": {
-                    "HasExtendedChanges": True,
+                    "HasExtendedChanges": False,
                     "HasExtendedFind": False,
                     "HasLabels": True,
                 },
@@ -56,13 +64,12 @@ class System:
                 "HilumVersion": self._about.get("version", ""),
                 "IngestTranscoding": "",
                 "IsHttpServerSecure": False,
-                "MainDicomTags": {},
+                "MainDicomTags": _MAIN_DICOM_TAGS,
                 "MaximumPatientCount": 0,
                 "MaximumStorageMode": "Recycle",
                 "MaximumStorageSize": 0,
                 "Name": self._about.get("aet", ""),
                 "OverwriteInstances": True,
-                "PatientsCount": 0,
                 "PluginsEnabled": False,
                 "ReadOnly": False,
                 "StorageAreaPlugin": None,
