@@ -84,7 +84,7 @@ def kill_mongod(ground: Ground, times: int = 20) -> str:
         files = write_series(ground.folder / f"send-{number}", _FILES)
         sender = Sender(node, files)
         sender.until(chance.randrange(1, _FILES - 5))
-        pid = _mongod_pid(node.data_dir)
+        pid = mongod_pid(node.data_dir)
         os.kill(pid, signal.SIGKILL)
         sent = sender.finish()
         assert sent.acknowledged == files, "a sender noticed"
@@ -93,7 +93,7 @@ def kill_mongod(ground: Ground, times: int = 20) -> str:
 
         def again(gone: int = pid) -> bool:
             with suppress(OSError, ValueError):
-                return _mongod_pid(node.data_dir) != gone and node.health("/db") == 200
+                return mongod_pid(node.data_dir) != gone and node.health("/db") == 200
             return False
 
         wait_until(again, 60, "mongod is back")
@@ -104,5 +104,6 @@ def kill_mongod(ground: Ground, times: int = 20) -> str:
     )
 
 
-def _mongod_pid(data_dir: Path) -> int:
+def mongod_pid(data_dir: Path) -> int:
+    """Return the process of a node's embedded MongoDB."""
     return int((data_dir / "mongodb" / "mongod.lock").read_text())

@@ -10,6 +10,7 @@ import urllib.request
 from scripts.chaos.case import case
 from scripts.chaos.ground import Ground
 from scripts.chaos.instances import write_series
+from scripts.chaos.kills import mongod_pid
 from scripts.chaos.node import Node
 from scripts.chaos.programs import Sender, Sent, identities
 from scripts.chaos.verdict import nothing_lost
@@ -24,9 +25,10 @@ _LIMIT_SECONDS = 300
 @case(
     "webhooks",
     "a receiver that answers 500 to a tenth and hangs at a hundredth; `kill -9` of the node in "
-    "mid-send, of the worker that leads, and the receiver away for 5 s, in turn, 12 times",
+    "mid-send, of the worker that leads and of `mongod`, and the receiver away for 5 s, in turn, "
+    "16 times",
 )
-def webhooks(ground: Ground, times: int = 12, away_seconds: float = 5) -> str:
+def webhooks(ground: Ground, times: int = 16, away_seconds: float = 5) -> str:
     """Have every event delivered, in order within its study, whatever dies."""
     ground.workers = max(2, ground.workers)
     chance = random.Random()
@@ -39,13 +41,15 @@ def webhooks(ground: Ground, times: int = 12, away_seconds: float = 5) -> str:
             files = write_series(ground.folder / f"send-{number}", _FILES)
             sender = Sender(node, files)
             sender.until(chance.randrange(5, _FILES - 5))
-            if number % 3 == 0:
+            if number % 4 == 0:
                 node.kill()
                 node.start()
-            elif number % 3 == 1:
+            elif number % 4 == 1:
                 starts = node.starts()
                 os.kill(node.leader_pid(), signal.SIGKILL)
                 node.wait_replaced(starts, killed=1)
+            elif number % 4 == 2:
+                os.kill(mongod_pid(node.data_dir), signal.SIGKILL)
             else:
                 receiver.stop()
                 time.sleep(away_seconds)
