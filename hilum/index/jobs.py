@@ -115,6 +115,12 @@ class JobLedger:
             raise NotFound(f"no job {job_id[:36]}")
         return _job(document)
 
+    async def state(self, job_id: str) -> State:
+        """Return where a job is; of one that is not there, that it has failed."""
+        with translated():
+            document = await self._jobs.find_one({"_id": job_id}, {"state": 1})
+        return State.FAILURE if document is None else State(document["state"])
+
     async def ids(self) -> list[str]:
         """Return the ids of all jobs, in order."""
         with translated():

@@ -117,17 +117,18 @@ class Jobs:
         HilumError
             What it has failed with.
         """
-        while True:
-            job = await self._ledger.one(job_id)
-            if job.state is State.FAILURE:
-                raise error_of(job)
-            if job.state in {State.SUCCESS, State.PAUSED}:
-                return job
+        delay = _REPORT_SECONDS / 32
+        while await self._ledger.state(job_id) in {State.PENDING, State.RUNNING}:
             running = self._running.get(job_id)
             if running is not None:
                 await asyncio.wait([running[1]], timeout=_LOOK_SECONDS)
             else:  # not begun, or elsewhere
-                await asyncio.sleep(_REPORT_SECONDS / 10)
+                await asyncio.sleep(delay)
+                delay = min(2 * delay, _REPORT_SECONDS)
+        job = await self._ledger.one(job_id)
+        if job.state is State.FAILURE:
+            raise error_of(job)
+        return job
 
     async def one(self, job_id: str) -> Job:
         """Return a job.

@@ -181,6 +181,26 @@ def test_store_that_cannot_be(servers: SideBySide) -> None:
     refused(servers, "/modalities/third/store", "0" * 8 + "-00000000" * 4)
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"LocalAet": "SEVENTEEN LETTERS"},
+        {"LocalAet": "T\tAB"},
+        {"LocalAet": 7},
+        {"Timeout": -1},
+        {"Timeout": "soon"},
+        {"MoveOriginatorAet": "A", "MoveOriginatorID": 65536},
+        {"Priority": "high"},
+        {"Synchronous": "yes"},
+    ],
+)
+def test_store_with_what_cannot_be_said_is_refused(servers: SideBySide, wrong: Any) -> None:
+    """Orthanc finds some of it out when it is too late, and takes some of it for something."""
+    body = {"Resources": [study_id("X")], **wrong}
+    sent = ask(servers.hilum.http_url, "/modalities/third/store", "POST", body)
+    assert (sent.status, sent.json["OrthancStatus"] in {3, 15}) == (400, True)
+
+
 def test_store_straight_stores_nothing_here(
     servers: SideBySide, nodes: ThreeNodes, tmp_path: Path
 ) -> None:
@@ -302,6 +322,9 @@ def test_query_that_cannot_be(servers: SideBySide) -> None:
         {"Level": "Study", "Query": ["x"]},
     ):
         refused(servers, "/modalities/third/query", body)
+    number = {"Level": "Instance", "Query": {"Rows": "70000"}, "Normalize": False}
+    query = ask(servers.hilum.http_url, "/modalities/third/query", "POST", number)
+    assert query.status == 400
     refused(servers, "/modalities/unknown/query", STUDIES)
     refused(servers, "/modalities/nobody/query", STUDIES)
     # A wildcard in a date: the peer answers with a failure.

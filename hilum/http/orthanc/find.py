@@ -11,6 +11,7 @@ from hilum.core.levels import LEVEL_OF, Level, json_tag
 from hilum.core.peer import Modality
 from hilum.http.orthanc.errors import BAD_FILE_FORMAT, Refusal
 from hilum.http.orthanc.identifier_json import as_asked, keys_of, level_named, told
+from hilum.http.orthanc.modality_json import ae_title_in, timeout_in
 from hilum.http.orthanc.network_body import member, object_of
 from hilum.http.orthanc.styled import json_answer
 from hilum.index.queries import RemoteQuery
@@ -130,8 +131,8 @@ async def ask(
     """Put a query to a modality, with what else the body of the request says of it."""
     call = network.modalities.call(
         modality,
-        ae_title=member(body, "LocalAet", ""),
-        timeout_seconds=member(body, "Timeout", 0.0),
+        ae_title=ae_title_in(body, "LocalAet"),
+        timeout_seconds=timeout_in(body),
     )
     normalize = member(body, "Normalize", True)
     asked = as_asked(modality, level, keys, normalize=normalize)

@@ -1,6 +1,7 @@
 """Identifiers of query/retrieve in Orthanc's JSON: keys that are asked for, and answers."""
 
 import re
+import struct
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -15,7 +16,17 @@ from hilum.http.orthanc.resources import NAMES, PLURALS
 
 #: How a tag may be written beside its keyword.
 _TAG: Final = re.compile(r"([0-9A-Fa-f]{4})[,-]?([0-9A-Fa-f]{4})")
-_NUMBERS: Final = frozenset({"FD", "FL", "SL", "SS", "SV", "UL", "US", "UV"})
+#: VRs of binary numbers, and how wide they are.
+_NUMBERS: Final = {
+    "US": "<H",
+    "SS": "<h",
+    "UL": "<L",
+    "SL": "<l",
+    "UV": "<Q",
+    "SV": "<q",
+    "FL": "<f",
+    "FD": "<d",
+}
 _GROUPS: Final = ("Alphabetic", "Ideographic", "Phonetic")
 #: In the singular and in the plural.
 _LEVELS: Final = {
@@ -92,10 +103,14 @@ def _values(vr: str, text: str) -> list[Any]:
     if vr == "PN":
         return [dict(zip(_GROUPS, name.split("="), strict=False)) for name in text.split("\\")]
     if vr in _NUMBERS:
+        numbers: list[Any] = []
         try:
-            return [float(each) if vr in {"FD", "FL"} else int(each) for each in text.split("\\")]
-        except ValueError:
-            raise Refusal(BAD_FILE_FORMAT, f"not a number: {text[:20]}") from None
+            for each in text.split("\\"):
+                numbers.append(float(each) if vr in {"FD", "FL"} else int(each))
+                struct.pack(_NUMBERS[vr], numbers[-1])
+        except (ValueError, OverflowError, struct.error):
+            raise Refusal(BAD_FILE_FORMAT, f"not a number of type {vr}: {text[:20]}") from None
+        return numbers
     return [text]
 
 

@@ -12,10 +12,10 @@ from aiohttp import web
 from hilum.core.errors import Invalid, NotFound
 from hilum.core.levels import Level
 from hilum.core.peer import Modality, Originator
-from hilum.http.orthanc.errors import BAD_FILE_FORMAT, Refusal
+from hilum.http.orthanc.errors import BAD_FILE_FORMAT, OUT_OF_RANGE, Refusal
 from hilum.http.orthanc.identifier_json import keys_of, level_named, told
 from hilum.http.orthanc.jobs import submitted
-from hilum.http.orthanc.modality_json import modality_json, read_modality
+from hilum.http.orthanc.modality_json import ae_title_in, modality_json, read_modality, timeout_in
 from hilum.http.orthanc.network_body import json_of, member, object_of
 from hilum.http.orthanc.styled import json_answer
 from hilum.index.resources import Resource
@@ -31,6 +31,7 @@ _OPERATIONS: Final = (
 #: Of a file that is sent without being stored.
 _STRAIGHT_BYTES: Final = 2 << 30
 _ID_CHARACTERS: Final = 44
+_LAST_MESSAGE_ID: Final = 0xFFFF
 
 
 class Modalities:
@@ -130,7 +131,7 @@ class Modalities:
 
     async def _move(self, request: web.Request) -> web.Response:
         body, task = await self._wanted(request)
-        task["destination"] = member(body, "TargetAet", "") or self._network.modalities.ae_title
+        task["destination"] = ae_title_in(body, "TargetAet") or self._network.modalities.ae_title
         return await submitted(self._network.jobs, MOVE, task, len(task["keys"]), body)
 
     async def _get(self, request: web.Request) -> web.Response:
@@ -164,8 +165,8 @@ class Modalities:
     def _called(self, modality: Modality, body: Mapping[str, Any]) -> Call:
         return self._network.modalities.call(
             modality,
-            ae_title=member(body, "LocalAet", ""),
-            timeout_seconds=member(body, "Timeout", 0.0),
+            ae_title=ae_title_in(body, "LocalAet"),
+            timeout_seconds=timeout_in(body),
         )
 
 
@@ -193,8 +194,10 @@ def _to_be_sent(text: str, body: Any) -> tuple[Mapping[str, Any], list[str]]:
 
 
 def _originator(body: Mapping[str, Any]) -> Originator | None:
-    ae_title = member(body, "MoveOriginatorAet", "")
+    ae_title = ae_title_in(body, "MoveOriginatorAet")
     message_id = member(body, "MoveOriginatorID", 0)
+    if not 0 <= message_id <= _LAST_MESSAGE_ID:
+        raise Refusal(OUT_OF_RANGE, f"MoveOriginatorID is from 0 to {_LAST_MESSAGE_ID}")
     return Originator(ae_title, message_id) if ae_title else None
 
 

@@ -9,7 +9,9 @@ from hilum.http.orthanc.errors import BAD_FILE_FORMAT, OUT_OF_RANGE, Refusal
 from hilum.http.orthanc.network_body import member
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]+")
-_AE_TITLE_CHARACTERS: Final = 16
+#: Printable, without a backslash.
+_AE_TITLE: Final = re.compile(r"[ -\[\]-~]{1,16}")
+_LONGEST_SECONDS: Final = 24 * 3600
 #: Habits that queries respect, and the names of old that mean none.
 _MANUFACTURERS: Final = frozenset(
     {
@@ -57,17 +59,50 @@ def read_modality(name: str, body: Any) -> Modality:
         raise Refusal(OUT_OF_RANGE, f'Unknown modality manufacturer: "{manufacturer}"')
     return Modality(
         name=name,
-        peer=Peer(_ae_title(member(body, "AET", "")), _host(body), _port(body["Port"])),
+        peer=Peer(ae_title(member(body, "AET", "")), _host(body), _port(body["Port"])),
         manufacturer=manufacturer,
-        local_ae_title=_ae_title(member(body, "LocalAet", "")) if body.get("LocalAet") else "",
-        timeout_seconds=member(body, "Timeout", 0),
+        local_ae_title=ae_title_in(body, "LocalAet"),
+        timeout_seconds=timeout_in(body),
         options={key: member(body, key, value) for key, value in MODALITY_OPTIONS.items()},
     )
 
 
-def _ae_title(text: str) -> str:
+def ae_title_in(body: Mapping[str, Any], name: str) -> str:
+    """Return the AE title that a member of a body is; empty if there is none.
+
+    Raises
+    ------
+    Refusal
+        It is something else.
+    """
+    text = member(body, name, "")
+    return ae_title(text) if text else ""
+
+
+def timeout_in(body: Mapping[str, Any]) -> float:
+    """Return how long a body wants to wait, in seconds; 0 if it does not say.
+
+    Raises
+    ------
+    Refusal
+        It is no time.
+    """
+    seconds = member(body, "Timeout", 0)
+    if not 0 <= seconds <= _LONGEST_SECONDS:
+        raise Refusal(OUT_OF_RANGE, f"Timeout is from 0 to {_LONGEST_SECONDS} seconds")
+    return seconds
+
+
+def ae_title(text: str) -> str:
+    """Return an AE title without the blanks around it (PS3.5 6.2).
+
+    Raises
+    ------
+    Refusal
+        It is none.
+    """
     title = text.strip()
-    if not 0 < len(title) <= _AE_TITLE_CHARACTERS or not title.isascii() or "\\" in title:
+    if not _AE_TITLE.fullmatch(title):
         raise Refusal(OUT_OF_RANGE, f"not an AE title: {title[:40]!r}")
     return title
 

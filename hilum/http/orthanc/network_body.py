@@ -1,7 +1,7 @@
 """What bodies of requests to other nodes have in common: JSON with members that may be left out."""
 
 from collections.abc import Mapping
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import orjson
 from aiohttp import web
@@ -42,10 +42,9 @@ def member(body: Mapping[str, Any], name: str, default: T) -> T:
         It is of another.
     """
     value: Any = body.get(name, default)
-    wanted = (int, float) if isinstance(default, float) else type(default)
-    if not isinstance(value, wanted) or isinstance(value, bool) != isinstance(default, bool):
+    if not isinstance(value, type(default)) or isinstance(value, bool) != isinstance(default, bool):
         raise Refusal(BAD_FILE_FORMAT, f'The field "{name}" is of the wrong type')
-    return cast("T", value)
+    return value
 
 
 def is_synchronous(body: Mapping[str, Any]) -> bool:

@@ -12,7 +12,8 @@ from hilum.http.orthanc.errors import BAD_TYPE, OUT_OF_RANGE, Refusal
 from hilum.http.orthanc.find import ask
 from hilum.http.orthanc.identifier_json import keys_of, style_in, style_of, told
 from hilum.http.orthanc.jobs import submitted
-from hilum.http.orthanc.network_body import json_of, member, object_of
+from hilum.http.orthanc.modality_json import ae_title_in, timeout_in
+from hilum.http.orthanc.network_body import json_of, object_of
 from hilum.http.orthanc.resources import NAMES
 from hilum.http.orthanc.styled import json_answer, text_answer
 from hilum.index.queries import RemoteQuery
@@ -122,14 +123,14 @@ class Queries:
         modality = await self._network.modalities.one(query.modality)
         call = self._network.modalities.call(
             modality,
-            ae_title=member(body, "LocalAet", ""),
-            timeout_seconds=member(body, "Timeout", 0.0),
+            ae_title=ae_title_in(body, "LocalAet"),
+            timeout_seconds=timeout_in(body),
         )
         own = self._network.modalities.ae_title
         task = {
             "call": call_json(call),
             "level": query.level.value,
-            "destination": member(body, "TargetAet", "") or own,
+            "destination": ae_title_in(body, "TargetAet") or own,
             "keys": [move_keys(query.level, each) for each in found],
             "told": [_told(query.level, each, style_in(body, "short")) for each in found],
         }

@@ -6,8 +6,8 @@ from aiohttp import web
 from pydicom.uid import AllTransferSyntaxes
 
 from hilum.http.orthanc.errors import BAD_FILE_FORMAT, Refusal
-from hilum.http.orthanc.modality_json import read_modality
-from hilum.http.orthanc.network_body import json_of, member
+from hilum.http.orthanc.modality_json import read_modality, timeout_in
+from hilum.http.orthanc.network_body import json_of
 from hilum.http.orthanc.styled import json_answer, text_answer
 from hilum.services.dimse import in_thread
 from hilum.services.network import Network
@@ -40,9 +40,7 @@ class Tools:
             raise Refusal(BAD_FILE_FORMAT, "Cannot parse the JSON body")
         modality = read_modality("unnamed", body)
         options = body if isinstance(body, dict) else {}
-        call = self._network.modalities.call(
-            modality, timeout_seconds=member(options, "Timeout", 0.0)
-        )
+        call = self._network.modalities.call(modality, timeout_seconds=timeout_in(options))
         await in_thread(lambda: self._network.dimse.echo(call))
         return json_answer({})
 
