@@ -55,7 +55,17 @@ from hilum.index.trash import TrashNotes
 from hilum.index.upload_log import UploadLog
 from hilum.index.writer import Writer
 from hilum.lifetime import background
-from hilum.premises import SPOOL, Listeners, beside, holding, listening, ohif_folder, with_mongodb
+from hilum.premises import (
+    OBJECTS,
+    SPOOL,
+    Listeners,
+    beside,
+    holding,
+    listening,
+    ohif_folder,
+    require_store,
+    with_mongodb,
+)
 from hilum.routing import routing_subscriptions
 from hilum.scp.acceptor import Admission
 from hilum.scp.association import TimeLimits
@@ -189,7 +199,7 @@ async def open_core(settings: Settings, changes: Changes | None = None) -> Async
         spools = Spools(settings.data_dir / SPOOL, settings.storage.disk_reserve)
         stack.callback(spools.close)
         spool = spools.take()
-        store = LocalStore(settings.data_dir / "objects")
+        store = LocalStore(settings.data_dir / OBJECTS)
         quarantine = Quarantine(settings.data_dir / "quarantine")
 
         database = await _open_database(stack, settings, changes or Changes())
@@ -290,9 +300,12 @@ async def open_index(settings: Settings) -> AsyncIterator[OpenIndex]:
 
     Raises
     ------
+    NotFound
+        There is no store.
     StorageUnavailable, Invalid, IndexUnavailable
         See `hilum.premises.beside` and `open_core`.
     """
+    require_store(settings)
     async with AsyncExitStack() as stack:
         complete, runs = await stack.enter_async_context(beside(settings))
         if not runs:
@@ -303,7 +316,7 @@ async def open_index(settings: Settings) -> AsyncIterator[OpenIndex]:
             database = Database.connect(complete.mongodb.uri, complete.mongodb.database)
             stack.callback(database.close)
         yield OpenIndex(
-            LocalStore(settings.data_dir / "objects"),
+            LocalStore(settings.data_dir / OBJECTS),
             References(database),
             Catalogue(database),
             Quarantine(settings.data_dir / "quarantine"),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from hilum.config.settings import Settings
+from hilum.core.errors import NotFound
 from hilum.core.listening import listen
 from hilum.index.mongod import EmbeddedMongod, running_uri
 from hilum.lifetime import background
@@ -17,6 +18,7 @@ from hilum.storage.spools import claim
 
 #: In the data folder.
 SPOOL: Final = "spool"
+OBJECTS: Final = "objects"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,20 @@ class Listeners:
 def ohif_folder(settings: Settings) -> Path:
     """Return where the files of the OHIF viewer are, or would be."""
     return settings.http.ohif_folder or settings.data_dir / "ohif"
+
+
+def require_store(settings: Settings) -> None:
+    """Return if there is something stored to look at.
+
+    A folder that was misspelt must not be found to be in order.
+
+    Raises
+    ------
+    NotFound
+        No node has ever used this data folder.
+    """
+    if not (settings.data_dir / OBJECTS).is_dir():
+        raise NotFound(f"there is no store in {settings.data_dir}")
 
 
 @asynccontextmanager

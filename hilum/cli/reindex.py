@@ -9,7 +9,7 @@ from hilum.cli.options import ConfigFile, DataDir, MongodbUri, settings_of
 from hilum.cli.terminal import console, failure_table, progress
 from hilum.config import logging
 from hilum.node import open_core
-from hilum.premises import holding, with_mongodb
+from hilum.premises import holding, require_store, with_mongodb
 from hilum.services.reindexing import Reindexed
 
 
@@ -22,6 +22,8 @@ def reindex(
     """
     settings = settings_of(config, data_dir=data_dir, mongodb__uri=mongodb_uri)
     logging.configure(settings.log.format, "error")  # the table at the end says the rest
+
+    require_store(settings)
 
     async def run() -> Reindexed:
         async with (

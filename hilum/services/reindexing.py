@@ -37,6 +37,8 @@ log = structlog.get_logger(__name__)
 
 #: Files whose documents go to the index in one round trip.
 _BATCH_SIZE: Final = 500
+# A node that serves meanwhile has these threads for others too.
+_READS_AT_ONCE: Final = 4
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
@@ -88,6 +90,7 @@ class Reindexing:
         self._remover = remover
         self._bookmark = bookmark
         self._policy = policy
+        self._turns = asyncio.Semaphore(_READS_AT_ONCE)
 
     async def rebuild(
         self, on_progress: Callable[[int, int, Reindexed], None] | None = None
@@ -153,7 +156,7 @@ class Reindexing:
         return report
 
     async def _index(self, digests: Sequence[str], report: Reindexed) -> None:
-        reads = [asyncio.to_thread(self._read, digest) for digest in digests]
+        reads = [self._read_in_turn(digest) for digest in digests]
         waiting: list[Instance] = []
         for digest, read in zip(digests, await asyncio.gather(*reads), strict=True):
             if isinstance(read, Instance):
@@ -163,6 +166,10 @@ class Reindexing:
                 report.failures[digest] = str(read)
         while waiting:
             waiting = await self._attempt(waiting, report)
+
+    async def _read_in_turn(self, digest: str) -> Instance | HilumError:
+        async with self._turns:
+            return await asyncio.to_thread(self._read, digest)
 
     def _read(self, digest: str) -> Instance | HilumError:
         try:

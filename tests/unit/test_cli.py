@@ -49,6 +49,16 @@ def test_version_and_commands(capsys: pytest.CaptureFixture[str]) -> None:
         assert f" {command} " in text
 
 
+@pytest.mark.usefixtures("logging_as_it_was")
+@pytest.mark.parametrize("command", [("verify",), ("reindex",)])
+def test_a_folder_that_was_misspelt_is_not_found_to_be_in_order(
+    command: tuple[str, ...], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert run(*command, "--data-dir", str(tmp_path / "dta")) == 1
+    assert "there is no store" in capsys.readouterr().err
+    assert not (tmp_path / "dta").exists()
+
+
 def test_serve_takes_the_flags_of_the_contract(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("serve", "--help") == 0
     text = capsys.readouterr().out
