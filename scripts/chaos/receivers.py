@@ -17,7 +17,6 @@ from scripts.chaos.verdict import nothing_lost
 from scripts.chaos.waiting import wait_until
 from tests.receivers import Behaviour, Posted, Receiver, Reply, is_signed, out_of_order, receiving
 
-_FILES = 40
 _SECRET = "s3cret, and not only ASCII: ë"
 _LIMIT_SECONDS = 300
 
@@ -28,7 +27,7 @@ _LIMIT_SECONDS = 300
     "mid-send, of the worker that leads and of `mongod`, and the receiver away for 5 s, in turn, "
     "16 times",
 )
-def webhooks(ground: Ground, times: int = 16, away_seconds: float = 5) -> str:
+def webhooks(ground: Ground, times: int = 16, away_seconds: float = 5, count: int = 40) -> str:
     """Have every event delivered, in order within its study, whatever dies."""
     ground.workers = max(2, ground.workers)
     chance = random.Random()
@@ -38,9 +37,9 @@ def webhooks(ground: Ground, times: int = 16, away_seconds: float = 5) -> str:
         node = ground.node(HILUM_EVENTS_WEBHOOKS=json.dumps({"backend": hook}))
         sent = Sent()
         for number in range(times):
-            files = write_series(ground.folder / f"send-{number}", _FILES)
+            files = write_series(ground.folder / f"send-{number}", count)
             sender = Sender(node, files)
-            sender.until(chance.randrange(5, _FILES - 5))
+            sender.until(chance.randrange(5, count - 5))
             if number % 4 == 0:
                 node.kill()
                 node.start()

@@ -44,7 +44,7 @@ def send(node: RunningNode, folder: Path, study: str, count: int) -> set[str]:
 @pytest.mark.timeout(300)
 def test_whatever_dies_every_event_comes_in_order_and_signed(tmp_path: Path) -> None:
     with ground(tmp_path, workers=2) as here:
-        webhooks(here, times=3)
+        webhooks(here, times=3, count=20)
 
 
 def test_dead_letters_are_seen_counted_and_sent_again(
