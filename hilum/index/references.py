@@ -3,13 +3,17 @@
 from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
+from typing import Final
 
 from hilum.core.instance import Blob, Origin
 from hilum.index.database import Database, Document
 from hilum.index.documents import ORIGIN_FIELDS, origin_of
 from hilum.index.faults import translated
 
-_FIELDS = {"SOPInstanceUID": 1, "blob": 1, "versions": 1, **ORIGIN_FIELDS}
+# Of a cold disk they take seconds, and each question has ten.
+_AT_ONCE: Final = 1000
+_FIELDS: Final = {"SOPInstanceUID": 1, "blob": 1, "versions": 1, **ORIGIN_FIELDS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +49,13 @@ class References:
         IndexUnavailable
             MongoDB does not answer.
         """
+        found: dict[str, Reference] = {}
+        remaining = iter(ids)
         with translated():
-            cursor = self._database.instances.find({"_id": {"$in": list(ids)}}, _FIELDS)
-            return {each["_id"]: _reference(each) for each in await cursor.to_list(None)}
+            while some := list(islice(remaining, _AT_ONCE)):
+                cursor = self._database.instances.find({"_id": {"$in": some}}, _FIELDS)
+                found |= {each["_id"]: _reference(each) for each in await cursor.to_list(None)}
+        return found
 
     async def all(self) -> AsyncIterator[Reference]:
         """Yield those of every instance, in no order.
@@ -58,7 +66,7 @@ class References:
             MongoDB does not answer.
         """
         with translated():
-            async for document in self._database.instances.find({}, _FIELDS):
+            async for document in self._database.instances.find({}, _FIELDS, batch_size=_AT_ONCE):
                 yield _reference(document)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from hilum.core.instance import Origin
+from hilum.index import references
 from hilum.index.bookmark import Bookmark
 from hilum.index.database import Database
 from hilum.index.references import References
@@ -220,3 +221,13 @@ async def test_verification_finds_a_flipped_bit_a_missing_file_and_an_unknown_on
     # The one that was lost to the index comes back.
     await archive.reindexing.rebuild()
     assert (await archive.verification.run()).unindexed == []
+
+
+async def test_references_of_more_instances_than_are_asked_for_at_once(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(references, "_AT_ONCE", 2)
+    digests = {await archive.receive(part10(ct(number, size=8))) for number in range(5)}
+    ids = [each.instance async for each in archive.references.all()]
+    found = await archive.references.of([*ids, "nobody"])
+    assert {each.current.digest for each in found.values()} == digests
