@@ -25,6 +25,7 @@ trash with a note that tells whose they are. The note comes first, before any do
 """
 
 import asyncio
+import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -48,6 +49,7 @@ log = structlog.get_logger(__name__)
 _BATCH_SIZE: Final = 500
 #: A deletion that is at work is done with a batch long before: an older one was interrupted.
 _INTERRUPTED_SECONDS: Final = 60.0
+_STARTED: Final = time.monotonic()
 #: After a fault, such as a MongoDB that starts more slowly than the node.
 RETRY_SECONDS: Final = 2.0
 
@@ -191,6 +193,16 @@ class Deletion:
         kept = await self.clear(removal)
         await self._remover.finish(removal, kept)
 
+    async def referred(self, removal: Removal) -> set[str]:
+        """Return which digests of a deletion documents refer to: they are back.
+
+        Raises
+        ------
+        IndexUnavailable
+            MongoDB does not answer.
+        """
+        return await self._remover.wanted(removal)
+
     async def clear(self, removal: Removal) -> set[str]:
         """Take the bytes of deleted documents out of the store. Idempotent.
 
@@ -275,18 +287,23 @@ def deleted_events(
     return list(drafts.values())
 
 
+def since_start() -> float:
+    """Return for how many seconds this process has been there, about."""
+    return time.monotonic() - _STARTED
+
+
 async def keep_resuming(deletion: Deletion, every_seconds: float = _INTERRUPTED_SECONDS) -> None:
     """Finish what interrupted deletions have left, until cancelled.
 
-    At first whatever is noted: at a node's start it is of the dead. It does no harm to one that
-    another worker has just begun.
+    At first whatever nobody has touched since this process began: at a node's start it is of
+    the dead. It does no harm to one that another worker has just begun.
     """
-    older_than_seconds = 0.0
+    first = True
     while True:
         try:
-            if resumed := await deletion.resume(older_than_seconds):
+            if resumed := await deletion.resume(since_start() if first else _INTERRUPTED_SECONDS):
                 log.info("interrupted deletions finished", deletions=resumed)
-            older_than_seconds = _INTERRUPTED_SECONDS
+            first = False
         except Temporary as error:
             log.warning("interrupted deletions wait", reason=str(error))
             await asyncio.sleep(min(RETRY_SECONDS, every_seconds))

@@ -318,7 +318,10 @@ class Promotion:
         """Return those whose files are there, and give up the others."""
         present = []
         for pending in batch:
-            if _was_deleted(pending.entry):
+            if pending.restored and not pending.entry.path.exists():
+                # Another worker has brought it back; whoever waits for it looks (`Trashcan`).
+                pending.outcome.set_exception(NotFound("the file is not in the trash"))
+            elif _was_deleted(pending.entry):
                 self._give_up(pending, NotFound("the file was deleted from the spool"))
             else:
                 present.append(pending)

@@ -22,7 +22,7 @@ from hilum.core.errors import Conflict, Corrupt, HilumError, NotFound, Temporary
 from hilum.index.remover import Removal
 from hilum.index.trash import State, TrashEntry
 from hilum.services.decision import Outcome
-from hilum.services.deletion import RETRY_SECONDS, Deletion, Trash
+from hilum.services.deletion import RETRY_SECONDS, Deletion, Trash, since_start
 from hilum.services.promotion import Promotion
 from hilum.storage.spool import SpoolEntry
 
@@ -142,32 +142,33 @@ class Trashcan:
         """Bring a batch back; return how many files are not back."""
         digests = removal.digests
         present = await asyncio.to_thread(self._files.present, deletion, digests)
-        kept: set[str] = set()
         if present < digests:
             # Restored before an interruption, most often. But whoever finished the deletion may
             # have been killed beside another one who had just taken the files out.
-            kept = await self._deletion.clear(removal)
+            await self._deletion.clear(removal)
             present = await asyncio.to_thread(self._files.present, deletion, digests)
+        back: set[str] = set()
         most = max(len(each.files) for each in removal.instances)
         for place in range(most):
             # What was current first, and alone: the others then find it so.
-            files = [each.files[place] for each in removal.instances if place < len(each.files)]
-            outcomes = self._promotion.restore(
-                [
-                    SpoolEntry(self._files.path(deletion, each.blob.digest), each.blob, each.origin)
-                    for each in files
-                    if each.blob.digest in present
-                ],
-                deletion,
-            )
-            await asyncio.gather(*map(_settled, outcomes))
-        lost = digests - present - kept
-        lost -= await self._notes.elsewhere(removal, lost)
-        if lost:
-            # They had been lost before they were deleted: nobody is told that they are back.
-            log.error("files of a deletion are nowhere", deletion=deletion, files=len(lost))
-        left = await asyncio.to_thread(self._files.present, deletion, digests)
-        return len(lost) + len(left)
+            entries = [
+                SpoolEntry(self._files.path(deletion, file.blob.digest), file.blob, file.origin)
+                for each in removal.instances
+                for file in each.files[place : place + 1]
+                if file.blob.digest in present
+            ]
+            outcomes = self._promotion.restore(entries, deletion)
+            done = await asyncio.gather(*map(_succeeded, outcomes))
+            back.update(e.blob.digest for e, ok in zip(entries, done, strict=True) if ok)
+        doubtful = digests - back
+        if doubtful:
+            # Back by another worker, or sent again. Or lost before they were deleted: then
+            # nobody is told that they are back.
+            doubtful -= await self._deletion.referred(removal)
+            doubtful -= await self._notes.elsewhere(removal, doubtful)
+        if doubtful:
+            log.error("files of a deletion are not back", deletion=deletion, files=len(doubtful))
+        return len(doubtful)
 
     async def collect(self, deletion: str) -> int:
         """Delete a deletion's bytes for good, and return how many those were.
@@ -283,24 +284,26 @@ class Trashcan:
         return resumed
 
 
-async def _settled(outcome: "Future[Outcome]") -> None:
-    """Wait until an instance is promoted, or given up: which is seen by its file."""
-    with suppress(HilumError):
+async def _succeeded(outcome: "Future[Outcome]") -> bool:
+    """Wait until an instance is promoted, or given up; return which."""
+    try:
         await asyncio.wrap_future(outcome)
+    except HilumError:
+        return False
+    return True
 
 
 async def keep_finishing(trashcan: Trashcan, every_seconds: float = _INTERRUPTED_SECONDS) -> None:
     """Finish what interrupted work on the trash has left, until cancelled.
 
-    At first whatever is noted: at a node's start it is of the dead. It does no harm to what
-    another worker has just begun.
+    At first whatever nobody has touched since this process began, as `Deletion` does.
     """
-    older_than_seconds = 0.0
+    first = True
     while True:
         try:
-            if resumed := await trashcan.resume(older_than_seconds):
+            if resumed := await trashcan.resume(since_start() if first else _INTERRUPTED_SECONDS):
                 log.info("interrupted work on the trash finished", deletions=resumed)
-            older_than_seconds = _INTERRUPTED_SECONDS
+            first = False
         except Temporary as error:
             log.warning("interrupted work on the trash waits", reason=str(error))
             await asyncio.sleep(min(RETRY_SECONDS, every_seconds))
