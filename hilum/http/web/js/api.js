@@ -127,8 +127,9 @@ export async function getHealth(signal) {
   }
 }
 
-/** What waits to be delivered and what was: `{data, subscriptions}`. */
-export const getQueue = ({ limit, signal }) => getJson(`${QUEUE}?limit=${limit}`, signal);
+/** What waits to be delivered, or could not be: `{data, subscriptions}`. */
+export const getQueue = ({ limit, signal }) =>
+  getJson(`${QUEUE}?state=waiting,dead&limit=${limit}`, signal);
 
 /** Try a delivery again (POST), or forget it (DELETE). */
 export const changeQueue = (method, path) => change(method, `${QUEUE}/${path}`);

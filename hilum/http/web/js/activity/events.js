@@ -17,16 +17,19 @@ const KINDS = {
   "stable-series": ["Series complete"],
   "stable-study": ["Study complete"],
   "stable-patient": ["Patient complete"],
-  deleted: ["Deleted"],
-  conflict: ["Conflict"],
+  conflict: ["conflict", "conflicts"],
 };
-const LEVELS = { PATIENT: "patient", STUDY: "study", SERIES: "series", IMAGE: "image" };
+const DELETED = {
+  PATIENT: ["Patient deleted"],
+  STUDY: ["Study deleted"],
+  SERIES: ["Series deleted"],
+  IMAGE: ["image deleted", "images deleted"],
+};
 
 /** An event in two or three words. */
 export function kindText({ kind, level }, times = 1) {
-  const [one, several] = KINDS[kind] ?? [kind];
-  if (several) return count(times, one, several);
-  return kind === "deleted" ? `Deleted ${LEVELS[level] ?? ""}`.trim() : one;
+  const [one, several] = (kind === "deleted" ? DELETED[level] : KINDS[kind]) ?? [kind];
+  return several ? count(times, one, several) : one;
 }
 
 export class EventList {
@@ -69,7 +72,10 @@ export class EventList {
 }
 
 const continues = (before, event) =>
-  before.kind === "new-instance" && event.kind === before.kind && event.study === before.study;
+  event.level === "IMAGE" &&
+  before.level === event.level &&
+  before.kind === event.kind &&
+  before.study === event.study;
 
 function show({ event, times, row }) {
   row.dataset.kind = event.kind;

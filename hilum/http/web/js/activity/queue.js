@@ -6,7 +6,7 @@ import { studyHash } from "../router.js";
 import { kindText } from "./events.js";
 
 const SHOWN = 50;
-const STATES = { waiting: "Waiting", dead: "Failed", done: "Delivered" };
+const STATES = { waiting: "Waiting", dead: "Failed" };
 
 export class QueueList {
   #root;
@@ -73,15 +73,11 @@ export class QueueList {
     setText(time, received(queuedAt));
     time.title = moment(queuedAt);
     const path = encodeURIComponent(id);
-    this.#button(row, "retry", state === "done", () => this.#change("POST", `${path}/retry`));
-    this.#button(row, "remove", state === "done", () => this.#change("DELETE", path));
+    const onClick = (action, run) =>
+      find(`[data-action="${action}"]`, row).addEventListener("click", run);
+    onClick("retry", () => this.#change("POST", `${path}/retry`));
+    onClick("remove", () => this.#change("DELETE", path));
     return row;
-  }
-
-  #button(row, action, hidden, run) {
-    const button = find(`[data-action="${action}"]`, row);
-    button.hidden = hidden;
-    button.addEventListener("click", run);
   }
 
   async #change(method, path) {
