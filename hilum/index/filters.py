@@ -26,6 +26,7 @@ from hilum.core.query import (
     Wildcard,
 )
 from hilum.core.text import NAME_GROUPS, fold, pad_name_group
+from hilum.index.documents import TEXT_KEYWORDS
 from hilum.index.words import words_of
 
 Filter: TypeAlias = dict[str, Any]
@@ -66,9 +67,7 @@ def level_filters(query: Query) -> dict[Level, Filter]:
         level = LEVEL_OF[condition.keyword]
         clauses[Level.STUDY if level is Level.PATIENT else level].append(clause(condition))
     if query.text:
-        clauses[Level.STUDY] += (
-            {"words": Regex(f"^{re.escape(word)}", "s")} for word in words_of(fold(query.text))
-        )
+        clauses[Level.STUDY] += _word_clauses(query.text)
     return {level: _all(found) for level, found in clauses.items()}
 
 
@@ -94,7 +93,7 @@ def _clause(field: str, keyword: str, matching: Matching) -> Filter:
         case Exact(value):
             return {field: value}
         case Wildcard(pattern, any_case):
-            return {field: Regex(wildcard_pattern(pattern), "si" if any_case else "s")}
+            return _wildcard_clause(field, keyword, pattern, any_case=any_case)
         case Range():
             if field == "StudyDate":
                 # A value that is no date is in this field too: a range has two ends.
@@ -114,6 +113,18 @@ def _clause(field: str, keyword: str, matching: Matching) -> Filter:
             return _moment_clause(field, keyword, _field(time_keyword), date, time)
         case AnyOf(alternatives):
             return _any_clause(field, keyword, alternatives)
+
+
+def _wildcard_clause(field: str, keyword: str, pattern: str, *, any_case: bool) -> Filter:
+    clause: Filter = {field: Regex(wildcard_pattern(pattern), "si" if any_case else "s")}
+    if not any_case or keyword not in TEXT_KEYWORDS or "*" in pattern or "?" in pattern:
+        return clause
+    # An index knows capitals from small letters; that of a study's words has none.
+    return _all([*_word_clauses(pattern), clause])
+
+
+def _word_clauses(text: str) -> list[Filter]:
+    return [{"words": Regex(f"^{re.escape(word)}", "s")} for word in words_of(fold(text))]
 
 
 def _any_clause(

@@ -9,9 +9,10 @@ from typing import Any
 import pymongo
 import pytest
 
-from hilum.core.levels import Level
+from hilum.core.levels import Level, json_tag
+from hilum.core.matching import matching_of
 from hilum.core.qido_query import parse_qido
-from hilum.core.query import Query
+from hilum.core.query import Condition, Query
 from hilum.index import catalogue as catalogue_module
 from hilum.index.catalogue import Catalogue
 from hilum.index.database import Database
@@ -177,6 +178,25 @@ async def test_a_filtered_total_is_counted_in_an_index(
     assert "COLLSCAN" not in operation["planSummary"]
     # Of a list of names MongoDB looks into the document; of all else the index says enough.
     assert operation["docsExamined"] <= (total if "PatientName" in keys else 0)
+
+
+@pytest.mark.parametrize("keyword", ["PatientID", "AccessionNumber", "StudyDescription"])
+async def test_text_in_any_case_is_found_in_an_index(profiled: Profiled, keyword: str) -> None:
+    attributes = [match.attributes for match in await found(profiled.catalogue, Query(Level.STUDY))]
+    tag = json_tag(keyword)
+    texts = {each[tag]["Value"][0] for each in attributes if tag in each}
+    text = next((each for each in sorted(texts) if each.lower() != each.upper()), min(texts))
+    await profiled.operations()
+    matching = matching_of(keyword, [text.swapcase()], any_case=True)
+    assert matching is not None
+    query = Query(Level.STUDY, (Condition(keyword, matching),))
+    matches = await found(profiled.catalogue, query)
+    operations = await profiled.operations()
+    assert {each.attributes[json_tag(keyword)]["Value"][0] for each in matches} == {text}
+    assert not any("COLLSCAN" in each["planSummary"] for each in operations)
+    # Descriptions share their words with others.
+    bound = len(matches) if keyword != "StudyDescription" else len(attributes) // 2
+    assert sum(each["docsExamined"] for each in operations) <= bound
 
 
 async def test_a_layout_reads_the_instances_of_its_study(profiled: Profiled) -> None:
