@@ -6,7 +6,7 @@ from aiohttp import web
 
 from hilum.core.errors import NotFound
 from hilum.core.levels import Level
-from hilum.http.auth import USER
+from hilum.http.auth import asker
 from hilum.http.orthanc.bodies import resources_of
 from hilum.http.orthanc.resources import NAMES, PLURALS, id_of, level_of, path_of
 from hilum.http.orthanc.styled import json_answer, text_answer
@@ -53,7 +53,7 @@ class DeleteRoutes:
             await self._deletion.delete(
                 *each.uids,
                 only_study=each.study,
-                by=request.get(USER, ""),
+                by=asker(request),
                 reason=_REASON,
             )
 
