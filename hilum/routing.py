@@ -1,4 +1,4 @@
-"""The routing of the settings, as subscriptions. Part of the composition (`hilum.node`)."""
+"""The routing of the settings, as subscriptions. For `hilum.leader`."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager

@@ -1,4 +1,4 @@
-"""The webhooks of the settings, as subscriptions. Part of the composition (`hilum.node`)."""
+"""The webhooks of the settings, as subscriptions. For `hilum.leader`."""
 
 from collections.abc import Mapping
 from functools import partial

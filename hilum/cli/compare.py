@@ -16,10 +16,10 @@ from hilum.cli.options import ConfigFile, DataDir, MongodbUri, settings_of
 from hilum.cli.terminal import console, errors, failure_table, progress
 from hilum.config import logging
 from hilum.config.settings import Settings
+from hilum.holdings import open_index
 from hilum.moving.comparison import Compared, Comparison, Difference
 from hilum.moving.orthanc import Access, Orthanc
 from hilum.moving.sides import Folder, Server, Side
-from hilum.node import open_index
 
 app = typer.Typer(help="Tell what another archive and this one differ in.", no_args_is_help=True)
 

@@ -9,8 +9,8 @@ from hilum.cli.files import find_files
 from hilum.cli.options import ConfigFile, DataDir, MongodbUri, Paths, settings_of
 from hilum.cli.terminal import console, failure_table, progress
 from hilum.config import logging
+from hilum.holdings import open_core
 from hilum.moving.importing import Import, Imported
-from hilum.node import open_core
 from hilum.premises import holding, with_mongodb
 
 

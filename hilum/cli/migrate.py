@@ -14,10 +14,10 @@ from hilum.cli.options import ConfigFile, DataDir, MongodbUri, settings_of
 from hilum.cli.terminal import console, failure_table, progress
 from hilum.config import logging
 from hilum.config.settings import Settings
+from hilum.holdings import open_core
 from hilum.moving.migration import Migrated, Migration
 from hilum.moving.orthanc import Access, Orthanc
 from hilum.moving.targets import DataFolder, RunningNode, Target
-from hilum.node import open_core
 from hilum.premises import holding, with_mongodb
 from hilum.storage.lock import InUse
 

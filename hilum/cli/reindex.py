@@ -8,7 +8,7 @@ import typer
 from hilum.cli.options import ConfigFile, DataDir, MongodbUri, settings_of
 from hilum.cli.terminal import console, failure_table, progress
 from hilum.config import logging
-from hilum.node import open_core
+from hilum.holdings import open_core
 from hilum.premises import holding, require_store, with_mongodb
 from hilum.services.reindexing import Reindexed
 

@@ -11,7 +11,7 @@ from hilum.cli.options import ConfigFile, DataDir, MongodbUri, settings_of
 from hilum.cli.terminal import console
 from hilum.config import logging
 from hilum.config.settings import Settings
-from hilum.node import open_planner
+from hilum.holdings import open_planner
 from hilum.services.retention_plan import Plan, readable
 
 app = typer.Typer(no_args_is_help=True, help="Deletion by rule: retention.*")

@@ -9,7 +9,7 @@ from hilum.cli.options import ConfigFile, DataDir, MongodbUri, settings_of
 from hilum.cli.terminal import console, failure_table, progress
 from hilum.config import logging
 from hilum.config.cores import usable_cores
-from hilum.node import open_index
+from hilum.holdings import open_index
 from hilum.services.verification import Verification, Verified
 
 

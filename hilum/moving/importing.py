@@ -17,9 +17,9 @@ from typing import BinaryIO, Final
 from hilum.core.errors import HilumError, Invalid, Temporary
 from hilum.core.instance import Header, Origin
 from hilum.core.levels import json_tag
+from hilum.holdings import Core
 from hilum.imaging.header import read_header
 from hilum.moving.local_files import LocalFile, is_part10, local_files
-from hilum.node import Core
 from hilum.services.ingest import Receipt
 
 # Each file waits for the disk once: a few at a time share the wait.

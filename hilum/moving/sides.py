@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import IO, BinaryIO, Final, Protocol, cast
 
 from hilum.core.errors import NotFound
+from hilum.holdings import OpenIndex
 from hilum.moving.orthanc import Orthanc
 from hilum.moving.threads import in_thread
-from hilum.node import OpenIndex
 
 _IN_MEMORY_BYTES: Final = 16 << 20
 _PIECE_BYTES: Final = 1 << 20

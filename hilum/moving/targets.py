@@ -9,9 +9,9 @@ from typing import Final, Protocol
 
 from hilum.core.errors import HilumError, Invalid, NotFound, Temporary
 from hilum.core.instance import MIGRATION, Origin
+from hilum.holdings import Core
 from hilum.moving.orthanc import Orthanc, ServerFault
 from hilum.moving.threads import in_thread
-from hilum.node import Core
 from hilum.services.ingest import Receipt
 from hilum.storage.spool import SpoolWriter
 
