@@ -1,6 +1,8 @@
 """What the commands say, and how: answers on stdout, complaints on stderr."""
 
+import sys
 from collections.abc import Iterable, Sequence
+from typing import Final, TextIO
 
 from rich.console import Console
 from rich.markup import escape
@@ -14,8 +16,17 @@ from rich.progress import (
 )
 from rich.table import Table
 
-console = Console(highlight=False, soft_wrap=True)
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
+#: Of a file or a pipe, where lines have no end: identifiers in a table are not to be broken.
+_UNBOUNDED_WIDTH: Final = 240
+
+
+def _console(file: TextIO) -> Console:
+    width = None if file.isatty() else _UNBOUNDED_WIDTH
+    return Console(stderr=file is sys.stderr, highlight=False, soft_wrap=True, width=width)
+
+
+console = _console(sys.stdout)
+errors = _console(sys.stderr)
 
 
 def complain(message: str) -> None:

@@ -116,6 +116,7 @@ def make_app(services: Services) -> web.Application:
     overrides = Overrides(services.ingest, services.retrieve)
     rendered = Rendered(services.retrieve, services.pictures)
     events = Events(services.outbox, services.broadcast)
+    studies = Studies(services.search, services.protection)
     ohif = Ohif(services.ohif_folder)
     cross_origin = CrossOrigin(services.cors_origins)
     app = web.Application(
@@ -148,7 +149,7 @@ def make_app(services: Services) -> web.Application:
                 else ()
             ),
             *StudyArchives(services.retrieve, services.resources).routes(),
-            *Studies(services.search, services.protection).routes(),
+            *studies.routes(),
             *ProtectionRoutes(services.protection).routes(),
             *Frames(services.pictures).routes(),
             *Dictionary().routes(),
@@ -161,7 +162,9 @@ def make_app(services: Services) -> web.Application:
             *rendered.routes(),
             *WadoUri(services.retrieve, services.search, rendered).routes(),
             *orthanc_routes(services, intake),
-            *Pacs(services.search, services.synchronisation, ohif, services.about).routes(),
+            *Pacs(
+                services.search, studies, services.synchronisation, ohif, services.about
+            ).routes(),
             *UploadHistory(services.upload_log).routes(),
             *events.routes(),
             *ohif.routes(),

@@ -7,7 +7,7 @@ the store.
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, Final
 
@@ -23,7 +23,7 @@ from hilum.http.answers import success
 from hilum.http.dicomweb.urls import base_url
 from hilum.http.ohif import Ohif
 from hilum.http.parameters import single
-from hilum.http.studies import parse_study_query
+from hilum.http.studies import Studies, parse_study_query
 from hilum.http.study_json import study_json
 from hilum.index.stored import Match
 from hilum.index.sync_state import RUNNING
@@ -49,11 +49,13 @@ class Pacs:
     def __init__(
         self,
         search: Search,
+        studies: Studies,
         synchronisation: Synchronisation,
         ohif: Ohif,
         about: Mapping[str, Any],
     ) -> None:
         self._search = search
+        self._studies = studies
         self._synchronisation = synchronisation
         self._ohif = ohif
         self._about = about
@@ -85,8 +87,8 @@ class Pacs:
     async def _list(self, request: web.Request) -> web.Response:
         query = parse_study_query(request.query)
         total, found = await asyncio.gather(self._search.count(query), self._found(query))
-        studies = [await self._study_json(request, match) for match in found]
-        return success(studies, total=total, limit=query.limit, offset=query.offset)
+        told = await self._told(request, found)
+        return success(told, total=total, limit=query.limit, offset=query.offset)
 
     async def _unified(self, request: web.Request) -> web.Response:
         """Answer with each study that has the accession number or the patient ID, once."""
@@ -98,9 +100,11 @@ class Pacs:
             query = Query(Level.STUDY, (condition,), limit=_MOST_MATCHED)
             for match in await self._found(query):
                 matched.setdefault(match.study, (match, []))[1].append(name)
+        best_first = sorted(matched.values(), key=lambda each: -len(each[1]))
+        told = await self._told(request, [match for match, _ in best_first])
         studies = [
-            {**await self._study_json(request, match), "matchedBy": names}
-            for match, names in sorted(matched.values(), key=lambda each: -len(each[1]))
+            {**study, "matchedBy": names}
+            for study, (_, names) in zip(told, best_first, strict=True)
         ]
         return success(studies, total=len(studies), limit=_MOST_MATCHED, offset=0)
 
@@ -132,11 +136,12 @@ class Pacs:
 
     async def _viewer_url(self, request: web.Request) -> web.Response:
         study_uid = await self._study_uid(request.match_info["study"])
+        ohif = await self._ohif.installed()
         return success(
             {
                 "studyInstanceUID": study_uid,
-                "url": await self._url(request, study_uid),
-                "viewer": "ohif" if await self._ohif.installed() else "hilum",
+                "url": _url(request, study_uid, ohif=ohif),
+                "viewer": "ohif" if ohif else "hilum",
             }
         )
 
@@ -155,16 +160,20 @@ class Pacs:
         async with aclosing(self._search.find(query)) as found:
             return [match async for match in found]
 
-    async def _study_json(self, request: web.Request, match: Match) -> dict[str, Any]:
-        told = study_json(match)
-        told["viewerUrl"] = await self._url(request, told["studyInstanceUID"])
-        return told
+    async def _told(self, request: web.Request, matches: Sequence[Match]) -> list[dict[str, Any]]:
+        """Return what the list tells of studies, and where a browser sees them."""
+        ohif = await self._ohif.installed()
+        return [
+            {**told, "viewerUrl": _url(request, str(told["studyInstanceUID"]), ohif=ohif)}
+            for told in await self._studies.told(matches)
+        ]
 
-    async def _url(self, request: web.Request, study_uid: str) -> str:
-        """Return where a browser sees the study: in OHIF if it is there, else on our page."""
-        if await self._ohif.installed():
-            return f"{base_url(request)}/ohif/viewer?StudyInstanceUIDs={study_uid}"
-        return f"{base_url(request)}/#/studies/{study_uid}"
+
+def _url(request: web.Request, study_uid: str, *, ohif: bool) -> str:
+    """Return where a browser sees a study: in OHIF if it is there, else on our page."""
+    if ohif:
+        return f"{base_url(request)}/ohif/viewer?StudyInstanceUIDs={study_uid}"
+    return f"{base_url(request)}/#/studies/{study_uid}"
 
 
 def _conditions(parameters: MultiMapping[str]) -> dict[str, Condition]:

@@ -51,7 +51,10 @@ class Studies:
         return success(studies, total=total, limit=query.limit, offset=query.offset)
 
     async def _page(self, query: Query) -> list[dict[str, object]]:
-        matches = [match async for match in self._search.find(query)]
+        return await self.told([match async for match in self._search.find(query)])
+
+    async def told(self, matches: Sequence[Match]) -> list[dict[str, object]]:
+        """Return what the list tells of studies."""
         protected = await self._protected(matches)
         return [
             {**study_json(match), "protected": _is_protected(match, protected)} for match in matches

@@ -202,12 +202,11 @@ async def test_slow_work_and_long_queues_delay_nobody_else(
     stuck += [asyncio.create_task(workers.call(hang, tmp_path / "no", owner=o)) for o in "AABB"]
     await until(lambda: all(flag.exists() for flag in flags))
     queue = [asyncio.create_task(workers.call(take, 0.05, owner="C")) for _ in range(200)]
-    begin = time.monotonic()
     for _ in range(5):
         await workers.call(pid, owner="D")
-    assert time.monotonic() - begin < 4
+    # However slow the machine is: what hangs still does, and most of the queue still waits.
     assert not any(task.done() for task in stuck)
-    assert not all(task.done() for task in queue)
+    assert sum(task.done() for task in queue) < len(queue) / 2
     assert not (tmp_path / "no").exists(), "an owner has as much in hand as there are helpers"
     assert len(helpers()) == 6
     for task in (*stuck, *queue):

@@ -102,7 +102,7 @@ OBJECTS = [
 
 @pytest.fixture(autouse=True)
 async def stored(writer: Writer) -> None:
-    assert await writer.write([Write(each) for each in OBJECTS]) == []
+    assert (await writer.write([Write(each) for each in OBJECTS])).lost == []
 
 
 async def found(catalogue: Catalogue, query: Query) -> list[Match]:

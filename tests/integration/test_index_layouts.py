@@ -24,7 +24,7 @@ async def sharing(database: Database, mongodb_uri: str) -> AsyncIterator[Databas
 
 
 async def store(database: Database, uid: str) -> None:
-    assert await Writer(database).write([Write(instance(uid, study=STUDY))]) == []
+    assert (await Writer(database).write([Write(instance(uid, study=STUDY))])).lost == []
 
 
 async def shown(catalogue: Catalogue) -> set[str]:

@@ -73,7 +73,6 @@ def make_here(tmp_path: Path, mongodb_uri: str) -> Callable[..., Here]:
         name = secrets.token_hex(6)
         folder = tmp_path / name
         environment = clean | {
-            "COLUMNS": "200",
             "HILUM_DATA_DIR": str(folder),
             "HILUM_MONGODB_URI": mongodb_uri,
             "HILUM_MONGODB_DATABASE": f"test_{name}",

@@ -44,7 +44,7 @@ def peer(mongodb_uri: str, tmp_path: Path) -> Iterator[RawPeer]:
             node.services,
             search=Search(catalogue),
             retrieve=Retrieve(catalogue, node.store, DecodeWorkers(), crossing),
-            peers={"DEST": Peer("DEST", "127.0.0.1", 1)},
+            destination={"DEST": Peer("DEST", "127.0.0.1", 1)}.get,
         )
         server = Server("127.0.0.1", 0, Admission("HILUM"), services)
         server.start()
