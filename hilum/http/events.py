@@ -8,7 +8,7 @@ from typing import Any, Final
 import orjson
 from aiohttp import web
 
-from hilum.core.errors import Invalid
+from hilum.core.errors import Invalid, Temporary
 from hilum.core.events import Event, Kind
 from hilum.http.answers import success
 from hilum.http.parameters import single, whole
@@ -69,7 +69,8 @@ class Events:
         await response.prepare(request)
         await response.write(_HEARTBEAT)  # some clients take a connection for open only then
         async with aclosing(_with_heartbeats(self._broadcast, sequence)) as pieces:
-            with suppress(ConnectionError):
+            # What ends a stream is not said in it: whoever comes back is answered.
+            with suppress(ConnectionError, Temporary):
                 async for piece in pieces:
                     await response.write(piece)
         return response

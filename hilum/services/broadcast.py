@@ -174,6 +174,8 @@ class Broadcast:
             seen = after or 0
             # What was missed ends where the feeds begin, or later.
             await self._begun.wait()
+            if queue not in self._watchers:  # sent away before there was anything to tell
+                return
             while after is not None and (missed := await self._events.after(seen)):
                 for message in missed:
                     seen = message.sequence or seen
@@ -195,6 +197,7 @@ class Broadcast:
     def _dismiss(self) -> None:
         for queue in tuple(self._watchers):
             self._send_away(queue)
+        self._begun.set()  # those who wait for the feeds to begin are to find out, too
 
     def _send_away(self, queue: "asyncio.Queue[Message | None]") -> None:
         self._watchers.discard(queue)
