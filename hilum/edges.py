@@ -123,6 +123,8 @@ def http_services(
             "version": __version__,
         },
         users={name: secret.get_secret_value() for name, secret in settings.http.users.items()},
+        user_metadata=settings.http.user_metadata,
+        user_content_types=settings.http.user_content_types,
         cors_origins=settings.http.cors_origins,
         trusted_proxies=settings.http.trusted_proxies,
         ohif_folder=ohif_folder(settings),

@@ -102,6 +102,24 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
+def _distinct(named: dict[str, int]) -> dict[str, int]:
+    if len(set(named.values())) < len(named):
+        raise ValueError("two names for one number")
+    return named
+
+
+#: Numbers that clients of Orthanc's API note or attach under, by the names they have for them.
+OwnNumbers = Annotated[
+    dict[
+        Annotated[str, Field(pattern=r"^[A-Za-z_][0-9A-Za-z._-]{0,63}$")],
+        Annotated[int, Field(ge=1024, le=65535)],
+    ],
+    NoDecode,
+    BeforeValidator(from_json),
+    AfterValidator(_distinct),
+]
+
+
 class PeerSettings(Section):
     """Where a DICOM peer listens."""
 
@@ -180,6 +198,15 @@ class HttpSettings(Section):
         default=_NEAR,
         description="Addresses and networks of reverse proxies, separated by commas; what they say "
         "of the client's address (`Forwarded`, `X-Forwarded-*`) goes into URLs. `*` for all",
+    )
+    user_metadata: OwnNumbers = Field(
+        default={},
+        description="Names that clients of Orthanc's API have for metadata of their own, with "
+        'their numbers: `{"CaseId": 1024}`, as in Orthanc\'s `UserMetadata`',
+    )
+    user_content_types: OwnNumbers = Field(
+        default={},
+        description="The same of attachments, as in Orthanc's `UserContentType`",
     )
     ohif_folder: Annotated[Path, AfterValidator(_folder)] | None = Field(
         default=None,

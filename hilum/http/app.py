@@ -100,6 +100,9 @@ class Services:
     """What ``/health`` says of the node beside its state."""
     users: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Passwords by name; none: everybody may ask (`hilum.http.auth`)."""
+    user_metadata: Mapping[str, int] = field(default_factory=dict)
+    """Names of metadata that clients note, and of what they attach (`hilum.http.orthanc`)."""
+    user_content_types: Mapping[str, int] = field(default_factory=dict)
     cors_origins: Sequence[str] = ()
     """Whose web pages may use DICOMweb and ``/api`` (`hilum.http.cors`)."""
     trusted_proxies: Sequence[str] = ("127.0.0.0/8", "::1")

@@ -1,5 +1,6 @@
 """Both servers, once for each module."""
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -15,7 +16,17 @@ from tests.orthancs import running_orthanc
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SideBySide]:
     """A Hilum and an Orthanc, both empty, for the tests of a module."""
     folder = tmp_path_factory.mktemp("servers")
-    with running(folder / "hilum") as hilum, running_orthanc(folder / "orthanc") as orthanc:
+    metadata, attachments = {"CaseId": 1030}, {"report": 1031}
+    with (
+        running(
+            folder / "hilum",
+            HILUM_HTTP_USER_METADATA=json.dumps(metadata),
+            HILUM_HTTP_USER_CONTENT_TYPES=json.dumps(attachments),
+        ) as hilum,
+        running_orthanc(
+            folder / "orthanc", UserMetadata=metadata, UserContentType=attachments
+        ) as orthanc,
+    ):
         yield SideBySide(hilum, orthanc)
 
 

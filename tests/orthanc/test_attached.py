@@ -36,6 +36,22 @@ def test_clients_note_under_numbers_of_their_own(stored: SideBySide) -> None:
         assert stored.refused(f"{path}/1024") == 404
 
 
+def test_metadata_with_a_name_has_a_number_too(stored: SideBySide) -> None:
+    path = f"/studies/{stored.ids('studies')[2]}/metadata"
+    for name, other in (("CaseId", "1030"), ("1030", "CaseId")):
+        stored.same(f"{path}/{name}", "PUT", b"X-42")
+        assert stored.same(f"{path}/{other}") == b"X-42"
+        assert stored.same(f"{path}?expand", differs=NOT_NOTED)["CaseId"] == "X-42"
+        assert "CaseId" in stored.same(path)
+        body = {"Resources": [path.split("/")[2]], "Metadata": True}
+        stored.same("/tools/bulk-content", "POST", body, differs=(*NOT_NOTED, "Labels"))
+        # Of Orthanc 1.12.
+        assert ask(stored.hilum.http_url, f"{path}?numeric").json[-1] == 1030
+        stored.same(f"{path}/{other}", "DELETE")
+    assert ask(stored.hilum.http_url, "/system").json["UserMetadata"] == {"CaseId": 1030}
+    assert stored.refused(f"{path}/CaseID", "PUT", b"x") == 404
+
+
 def test_what_clients_may_not_note(stored: SideBySide) -> None:
     path = f"/instances/{stored.ids('instances')[0]}/metadata"
     for name, status in (("Origin", 403), ("9", 403), ("65536", 403), ("foo", 404)):

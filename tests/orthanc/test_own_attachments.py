@@ -52,6 +52,18 @@ def test_attachment_is_kept_replaced_and_forgotten(servers: SideBySide, path: st
     assert ours.status == theirs.status == 404
 
 
+def test_attachment_with_a_name_has_a_number_too(servers: SideBySide) -> None:
+    for resource in (f"/studies/{study_id('own')}", f"/instances/{instance_id('own')}"):
+        path = f"{resource}/attachments"
+        servers.same(f"{path}/report", "PUT", b"seen")
+        servers.same(f"{path}/1040", "PUT", b"more")
+        assert servers.same(f"{path}/1031/data") == servers.same(f"{path}/report/data") == b"seen"
+        assert "report" in servers.same(path)
+        assert servers.same(f"{path}?full")["report"] == 1031
+        servers.same(f"{path}/report", "DELETE")
+        servers.same(f"{path}/1040", "DELETE")
+
+
 @pytest.mark.parametrize(
     ("name", "status"), [("12", 403), ("dicom", 403), ("70000", 403), ("x", 404)]
 )

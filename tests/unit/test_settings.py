@@ -219,6 +219,8 @@ def test_the_documented_defaults_are_the_defaults() -> None:
         "HILUM_HTTP_CORS_ORIGINS",
         "HILUM_HTTP_OHIF_FOLDER",
         "HILUM_HTTP_USERS",
+        "HILUM_HTTP_USER_CONTENT_TYPES",
+        "HILUM_HTTP_USER_METADATA",
         "HILUM_MONGODB_URI",
         "HILUM_ROUTING_DESTINATIONS",
         "HILUM_ROUTING_RULES",

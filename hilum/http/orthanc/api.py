@@ -18,9 +18,10 @@ from hilum.http.orthanc.find import Find
 from hilum.http.orthanc.jobs import JobResources
 from hilum.http.orthanc.labels import LabelRoutes
 from hilum.http.orthanc.lists import Lists
-from hilum.http.orthanc.metadata import MetadataRoutes
+from hilum.http.orthanc.metadata import MetadataRoutes, names_of_metadata
 from hilum.http.orthanc.modalities import Modalities
 from hilum.http.orthanc.own_attachments import OwnAttachments
+from hilum.http.orthanc.own_names import OwnNames
 from hilum.http.orthanc.peers import Peers
 from hilum.http.orthanc.pictures import PictureRoutes
 from hilum.http.orthanc.protected import ProtectedRoutes
@@ -39,6 +40,10 @@ if TYPE_CHECKING:
 def orthanc_routes(services: "Services", intake: Intake) -> list[web.RouteDef]:
     """Return the routes, each group from the file that answers them."""
     resources, attached, deletion = services.resources, services.attached, services.deletion
+    names = names_of_metadata(services.user_metadata)
+    own_attachments = OwnAttachments(
+        resources, services.attachments, OwnNames(services.user_content_types)
+    )
     describer = Describer(resources, attached)
     contents = ContentRoutes(resources, services.contents, services.bulk_data, services.retrieve)
     pictures = PictureRoutes(resources, services.pictures, services.retrieve)
@@ -52,19 +57,17 @@ def orthanc_routes(services: "Services", intake: Intake) -> list[web.RouteDef]:
         *Peers().routes(),
         *Tools(services.network).routes(),
         *SliceRoutes(resources).routes(),
-        *System(services.search, services.about).routes(),
+        *System(services.search, services.about, services.user_metadata).routes(),
         *Changes(services.change_log, services.outbox).routes(),
         *Store(intake).routes(),
         *Lists(resources, describer).routes(),
         *(DeleteRoutes(resources, deletion).routes() if deletion is not None else ()),
         *ProtectedRoutes(resources, services.protection).routes(),
-        *MetadataRoutes(resources, attached).routes(),
+        *MetadataRoutes(resources, attached, names).routes(),
         *LabelRoutes(resources, attached).routes(),
-        *AttachmentRoutes(
-            resources, services.retrieve, OwnAttachments(resources, services.attachments)
-        ).routes(),
+        *AttachmentRoutes(resources, services.retrieve, own_attachments).routes(),
         *SearchRoutes(services.search, resources, attached, describer).routes(),
-        *BulkRoutes(resources, attached, describer).routes(),
+        *BulkRoutes(resources, attached, describer, names).routes(),
         *contents.routes(),
         *pictures.routes(),
         *ArrayRoutes(resources, services.retrieve).routes(),

@@ -20,8 +20,9 @@ from hilum.index.stored import StoredInstance
 from hilum.services.retrieve import Retrieve
 
 #: The attachment there is, by name and by Orthanc's number.
-_NAMES: Final = frozenset({"dicom", "1"})
+_NAME: Final = "dicom"
 _CONTENT_TYPE: Final = 1
+_NAMES: Final = frozenset({_NAME, str(_CONTENT_TYPE)})
 _OPERATIONS: Final = (
     "compressed-data",
     "compressed-md5",
@@ -62,8 +63,10 @@ class AttachmentRoutes:
 
     async def _list(self, request: web.Request) -> web.Response:
         resource = await self._resources.one(level_of(request), id_of(request))
-        own = await self._own.numbers(resource.id)
-        return json_answer([*(["dicom"] if resource.level is Level.IMAGE else []), *own])
+        named = await self._own.named(resource.id)
+        if resource.level is Level.IMAGE:
+            named = {_NAME: _CONTENT_TYPE} | named
+        return json_answer(named if "full" in request.query else list(named))
 
     async def _operations(self, request: web.Request) -> web.Response:
         await (self._instance(request) if _is_file(request) else self._own.one(request))

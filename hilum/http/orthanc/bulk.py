@@ -10,6 +10,7 @@ from hilum.core.levels import Level
 from hilum.http.orthanc.bodies import object_of, strings, truth
 from hilum.http.orthanc.describe import Describer
 from hilum.http.orthanc.metadata import metadata_of, texts
+from hilum.http.orthanc.own_names import OwnNames
 from hilum.http.orthanc.search import form_of_body, level_of_body
 from hilum.http.orthanc.styled import json_answer
 from hilum.index.attached import Attached
@@ -19,10 +20,13 @@ from hilum.index.resources import Resources
 class BulkRoutes:
     """Tells of resources by their ids alone."""
 
-    def __init__(self, resources: Resources, attached: Attached, describer: Describer) -> None:
+    def __init__(
+        self, resources: Resources, attached: Attached, describer: Describer, names: OwnNames
+    ) -> None:
         self._resources = resources
         self._attached = attached
         self._describer = describer
+        self._names = names
 
     def routes(self) -> list[web.RouteDef]:
         """Return the route to add to the application."""
@@ -39,7 +43,9 @@ class BulkRoutes:
             told = await self._describer.all(level, resources, form_of_body(body))
             if metadata:
                 found = await metadata_of(self._attached, resources)
-                told = [{**each, "Metadata": texts(found[each["ID"]])} for each in told]
+                told = [
+                    {**each, "Metadata": texts(found[each["ID"]], self._names)} for each in told
+                ]
             described += told
         return json_answer(described)
 

@@ -1,7 +1,6 @@
 """``/metadata``: what the node notes of a resource beside its tags, and what clients note."""
 
 import hashlib
-import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -10,8 +9,9 @@ from aiohttp import web
 from hilum.core.levels import Level
 from hilum.core.main_tags import expected_number
 from hilum.http.orthanc.describe import index_in_series
-from hilum.http.orthanc.errors import INEXISTENT_ITEM, UNKNOWN_RESOURCE, Refusal
+from hilum.http.orthanc.errors import UNKNOWN_RESOURCE, Refusal
 from hilum.http.orthanc.lists import wants
+from hilum.http.orthanc.own_names import FIRST, LAST, OwnNames
 from hilum.http.orthanc.resources import id_of, level_of, path_of
 from hilum.http.orthanc.styled import json_answer
 from hilum.http.orthanc.system import moment
@@ -35,17 +35,11 @@ _NUMBERS: Final = {
     "RemoteIP": 11,
     "CalledAET": 12,
     "HttpUsername": 13,
-    "HttpHost": 14,
-    "PixelDataOffset": 15,
-    "MainDicomTagsSignature": 16,
-    "MainDicomTagsSequences": 17,
-    "PixelDataVR": 18,
+    "PixelDataOffset": 14,
+    "MainDicomTagsSignature": 15,
+    "MainDicomTagsSequences": 16,
+    "PixelDataVR": 17,
 }
-_NAMES: Final = {number: name for name, number in _NUMBERS.items()}
-#: Numbers that clients may note something under.
-_FIRST_OF_CLIENTS: Final = 1024
-_LAST: Final = 65535
-_NUMBER: Final = re.compile(r"[0-9]{1,5}")
 #: Sources that are no calling AE title, and Orthanc's words for them.
 _ORIGINS: Final = {SOURCE: "RestApi", "import": "Plugins"}
 #: Main tags that say which place an instance has in its series.
@@ -58,9 +52,10 @@ _IMPLICIT_HEADER_BYTES: Final = 8
 class MetadataRoutes:
     """Tells of metadata, and keeps that of clients."""
 
-    def __init__(self, resources: Resources, attached: Attached) -> None:
+    def __init__(self, resources: Resources, attached: Attached, names: OwnNames) -> None:
         self._resources = resources
         self._attached = attached
+        self._names = names
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes to add to the application."""
@@ -76,13 +71,12 @@ class MetadataRoutes:
         resource = await self._resources.one(level_of(request), id_of(request))
         found = (await metadata_of(self._attached, [resource]))[resource.id]
         numeric = "numeric" in request.query
-        told = {_name(number, numeric=numeric): value for number, value in found.items()}
-        if not wants(request, "expand"):
-            return json_answer(list(told))
-        return json_answer({name: _text(value) for name, value in told.items()})
+        if wants(request, "expand"):
+            return json_answer(texts(found, OwnNames({}) if numeric else self._names))
+        return json_answer([each if numeric else self._names.name_of(each) for each in found])
 
     async def _get(self, request: web.Request) -> web.Response:
-        number = _number(request)
+        number = self._number(request)
         resource = await self._resources.one(level_of(request), id_of(request))
         found = (await metadata_of(self._attached, [resource]))[resource.id]
         if number not in found:
@@ -94,7 +88,7 @@ class MetadataRoutes:
         return web.Response(body=entry.value, content_type="text/plain", headers={"ETag": etag})
 
     async def _put(self, request: web.Request) -> web.Response:
-        number = _own_number(request)
+        number = self._own_number(request)
         resource = await self._resources.one(level_of(request), id_of(request))
         await self._check_revision(request, resource, number)
         value = await request.read()
@@ -102,7 +96,7 @@ class MetadataRoutes:
         return web.Response(content_type="text/plain", headers={"ETag": _etag(entry)})
 
     async def _delete(self, request: web.Request) -> web.Response:
-        number = _own_number(request)
+        number = self._own_number(request)
         resource = await self._resources.one(level_of(request), id_of(request))
         found = (await self._attached.metadata([resource.id])).get(resource.id, {})
         if number not in found:
@@ -110,6 +104,17 @@ class MetadataRoutes:
         await self._check_revision(request, resource, number)
         await self._attached.remove_metadata(resource.id, number)
         return web.Response(content_type="text/plain")
+
+    def _number(self, request: web.Request) -> int:
+        """Return the number of the metadata that the path names."""
+        return self._names.number_of(request.match_info["name"])
+
+    def _own_number(self, request: web.Request) -> int:
+        """Return the number of metadata that clients may change."""
+        number = self._number(request)
+        if not FIRST <= number <= LAST:
+            raise web.HTTPForbidden(text=f"clients note under {FIRST} to {LAST}")
+        return number
 
     async def _check_revision(self, request: web.Request, resource: Resource, number: int) -> None:
         """Raise 409 if what the client has seen last is not what is there now."""
@@ -134,9 +139,14 @@ async def metadata_of(
     }
 
 
-def texts(metadata: Mapping[int, Entry]) -> dict[str, str]:
+def names_of_metadata(own: Mapping[str, int]) -> OwnNames:
+    """Return the names of all metadata: Orthanc's, and those that clients have for theirs."""
+    return OwnNames({**own, **_NUMBERS})
+
+
+def texts(metadata: Mapping[int, Entry], names: OwnNames) -> dict[str, str]:
     """Return metadata by name, as text."""
-    return {_name(number): _text(entry) for number, entry in metadata.items()}
+    return {names.name_of(number): _text(entry) for number, entry in metadata.items()}
 
 
 def _built_in(resource: Resource) -> dict[int, str]:
@@ -170,10 +180,6 @@ def _built_in(resource: Resource) -> dict[int, str]:
     return dict(sorted((_NUMBERS[name], text) for name, text in known.items()))
 
 
-def _name(number: int, *, numeric: bool = False) -> str:
-    return str(number) if numeric else _NAMES.get(number, str(number))
-
-
 def _text(entry: Entry) -> str:
     return entry.value.decode(errors="replace")
 
@@ -181,21 +187,3 @@ def _text(entry: Entry) -> str:
 def _etag(entry: Entry) -> str:
     digest = hashlib.md5(entry.value, usedforsecurity=False).hexdigest()
     return f'"{entry.revision}-{digest}"'
-
-
-def _number(request: web.Request) -> int:
-    """Return the number of the metadata that the path names."""
-    name = request.match_info["name"]
-    if name in _NUMBERS:
-        return _NUMBERS[name]
-    if _NUMBER.fullmatch(name):
-        return int(name)
-    raise Refusal(INEXISTENT_ITEM, f"metadata is named by Orthanc's names, or a number to {_LAST}")
-
-
-def _own_number(request: web.Request) -> int:
-    """Return the number of metadata that clients may change."""
-    number = _number(request)
-    if not _FIRST_OF_CLIENTS <= number <= _LAST:
-        raise web.HTTPForbidden(text=f"clients note under {_FIRST_OF_CLIENTS} to {_LAST}")
-    return number

@@ -1,7 +1,6 @@
 """Attachments of clients' own, under numbers from 1024 on."""
 
 import hashlib
-import re
 import uuid
 from collections.abc import AsyncIterator
 from typing import Final
@@ -9,14 +8,12 @@ from typing import Final
 from aiohttp import web
 
 from hilum.core.errors import Corrupt, NotFound
-from hilum.http.orthanc.errors import INEXISTENT_ITEM, Refusal
+from hilum.http.orthanc.own_names import FIRST, LAST, OwnNames
 from hilum.http.orthanc.resources import id_of, level_of
 from hilum.http.orthanc.styled import json_answer, text_answer
 from hilum.index.attachments import Attachment, Attachments
 from hilum.index.resources import Resources
 
-_NUMBER: Final = re.compile(r"[0-9]{1,5}")
-_FIRST, _LAST = 1024, 65535
 #: What a client may attach in one piece.
 _LONGEST_BYTES: Final = 256 << 20
 _PIECE_BYTES: Final = 1 << 20
@@ -26,17 +23,19 @@ _OCTET_STREAM: Final = "application/octet-stream"
 class OwnAttachments:
     """Keeps files that clients attach, and gives them back."""
 
-    def __init__(self, resources: Resources, attachments: Attachments) -> None:
+    def __init__(self, resources: Resources, attachments: Attachments, names: OwnNames) -> None:
         self._resources = resources
         self._attachments = attachments
+        self._names = names
 
-    async def numbers(self, public_id: str) -> list[str]:
-        """Return the numbers of those of a resource."""
-        return [str(number) for number in await self._attachments.of(public_id)]
+    async def named(self, public_id: str) -> dict[str, int]:
+        """Return the numbers of those of a resource, by their names, in order."""
+        of_resource = await self._attachments.of(public_id)
+        return {self._names.name_of(number): number for number in of_resource}
 
     async def put(self, request: web.Request) -> web.Response:
         """Take what is in the body."""
-        number = _own_number(request)
+        number = self._own_number(request)
         resource = await self._resources.one(level_of(request), id_of(request))
         await self._check_revision(request, resource.id, number)
         attached = await self._attachments.put(resource.id, number, _body(request))
@@ -44,7 +43,7 @@ class OwnAttachments:
 
     async def delete(self, request: web.Request) -> web.Response:
         """Take one away."""
-        number = _own_number(request)
+        number = self._own_number(request)
         attached = await self.one(request)
         await self._check_revision(request, id_of(request), number)
         await self._attachments.remove(attached)
@@ -58,13 +57,11 @@ class OwnAttachments:
         NotFound
             There is none.
         """
-        name = request.match_info["name"]
-        if not _NUMBER.fullmatch(name):
-            raise Refusal(INEXISTENT_ITEM, f"no attachment {name[:40]}")
+        number = self._names.number_of(request.match_info["name"])
         resource = await self._resources.one(level_of(request), id_of(request))
-        found = (await self._attachments.of(resource.id)).get(int(name))
+        found = (await self._attachments.of(resource.id)).get(number)
         if found is None:
-            raise NotFound(f"no attachment {name}")
+            raise NotFound(f"no attachment {number}")
         return found
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
@@ -119,6 +116,14 @@ class OwnAttachments:
         await answer.write_eof()
         return answer
 
+    def _own_number(self, request: web.Request) -> int:
+        """Return the number of an attachment that clients may change."""
+        name = request.match_info["name"]
+        number = 0 if name == "dicom" else self._names.number_of(name)
+        if not FIRST <= number <= LAST:
+            raise web.HTTPForbidden(text=f"clients attach under {FIRST} to {LAST}")
+        return number
+
     async def _check_revision(self, request: web.Request, public_id: str, number: int) -> None:
         """Raise 409 if what the client has seen last is not what is there now."""
         wanted = request.headers.get("If-Match")
@@ -134,16 +139,6 @@ async def _body(request: web.Request) -> AsyncIterator[bytes]:
         if size > _LONGEST_BYTES:
             raise web.HTTPRequestEntityTooLarge(_LONGEST_BYTES, size)
         yield piece
-
-
-def _own_number(request: web.Request) -> int:
-    """Return the number of an attachment that clients may change."""
-    name = request.match_info["name"]
-    if name != "dicom" and not _NUMBER.fullmatch(name):
-        raise Refusal(INEXISTENT_ITEM, f"no attachment {name[:40]}")
-    if name == "dicom" or not _FIRST <= int(name) <= _LAST:
-        raise web.HTTPForbidden(text=f"clients attach under {_FIRST} to {_LAST}")
-    return int(name)
 
 
 def _etag(attached: Attachment) -> str:

@@ -29,9 +29,12 @@ _MAIN_DICOM_TAGS: Final = {
 class System:
     """Answers for the node as a whole."""
 
-    def __init__(self, search: Search, about: Mapping[str, Any]) -> None:
+    def __init__(
+        self, search: Search, about: Mapping[str, Any], user_metadata: Mapping[str, int]
+    ) -> None:
         self._search = search
         self._about = about
+        self._user_metadata = user_metadata
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes to add to the application."""
@@ -74,7 +77,7 @@ class System:
                 "ReadOnly": False,
                 "StorageAreaPlugin": None,
                 "StorageCompression": False,
-                "UserMetadata": {},
+                "UserMetadata": dict(self._user_metadata),
                 "Version": ORTHANC_VERSION,
             }
         )
