@@ -2,20 +2,28 @@
 
 import asyncio
 import socket
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import structlog
+
 from hilum.config.settings import Settings
 from hilum.core.errors import NotFound
-from hilum.core.listening import listen
+from hilum.core.listening import AddressInUse, listen
 from hilum.index.mongod import EmbeddedMongod, running_uri
 from hilum.lifetime import background
 from hilum.storage.lock import InUse
 from hilum.storage.spools import claim
 
+log = structlog.get_logger(__name__)
+
+#: How long whoever has a port may take to let go of it.
+_PORT_SECONDS: Final = 3.0
+_GLANCE_SECONDS: Final = 0.05
 #: In the data folder.
 SPOOL: Final = "spool"
 OBJECTS: Final = "objects"
@@ -68,16 +76,33 @@ async def holding(settings: Settings) -> AsyncIterator[None]:
 async def listening(settings: Settings) -> AsyncIterator[Listeners]:
     """Have the sockets that connections are accepted on.
 
+    Who has just been killed may still be about to let go of them: they are waited for a moment.
+
     Raises
     ------
     Invalid
         A port cannot be listened on.
     """
     with (
-        listen(settings.bind, settings.dicom.port, "DICOM") as dicom,
-        listen(settings.bind, settings.http.port, "HTTP") as http,
+        await _listen(settings.bind, settings.dicom.port, "DICOM") as dicom,
+        await _listen(settings.bind, settings.http.port, "HTTP") as http,
     ):
         yield Listeners(dicom, http)
+
+
+async def _listen(host: str, port: int, service: str) -> socket.socket:
+    deadline = time.monotonic() + _PORT_SECONDS
+    told = False
+    while True:
+        try:
+            return listen(host, port, service)
+        except AddressInUse:
+            if time.monotonic() > deadline:
+                raise
+        if not told:
+            log.warning("waiting for a port", service=service, port=port, seconds=_PORT_SECONDS)
+            told = True
+        await asyncio.sleep(_GLANCE_SECONDS)
 
 
 @asynccontextmanager

@@ -5,7 +5,7 @@ same two sockets, which they inherit: whoever has the fewest associations takes 
 that waits while a worker dies is taken by another, and a port that is taken is found out once.
 What a worker acknowledged and did not finish, another finishes (`hilum.storage.spools`).
 
-No worker outlives the supervisor, however it ends: the kernel sees to that.
+No worker outlives the supervisor, however it ends: the kernel sees to that (`hilum.core.tether`).
 """
 
 import asyncio
@@ -25,6 +25,7 @@ from pydantic import BaseModel
 from hilum.config.section import WITH_SECRETS
 from hilum.config.settings import Settings
 from hilum.core.errors import Invalid, Temporary
+from hilum.core.tether import tethered
 from hilum.index import changes
 from hilum.lifetime import background
 from hilum.premises import Listeners
@@ -54,8 +55,6 @@ class Orders(BaseModel):
     """Memory that says how many connections each worker has (`hilum.scp.shares`)."""
     changes_descriptor: int
     """Memory in which they mark the studies they have written to (`hilum.index.changes`)."""
-    supervisor: int
-    """Process id."""
 
 
 class Report(BaseModel):
@@ -91,7 +90,6 @@ async def supervising(settings: Settings, listeners: Listeners) -> AsyncIterator
                 http_descriptor=listeners.http.fileno(),
                 shares_descriptor=shares.descriptor,
                 changes_descriptor=marks,
-                supervisor=os.getpid(),
             ),
             shares,
         )
@@ -175,9 +173,7 @@ class _Worker:
         orders = self._orders
         try:
             self._process = process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "hilum.worker",
+                *tethered(signal.SIGKILL, sys.executable, "-m", "hilum.worker"),
                 stdin=PIPE,
                 stdout=PIPE,
                 pass_fds=(

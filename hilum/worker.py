@@ -5,12 +5,9 @@ output was; it ends at SIGTERM, or with its supervisor.
 """
 
 import asyncio
-import ctypes
 import os
-import signal
 import socket
 import sys
-from typing import Final
 
 from hilum.config import logging
 from hilum.core.errors import HilumError, Invalid
@@ -22,13 +19,10 @@ from hilum.premises import Listeners
 from hilum.scp.shares import Shares
 from hilum.supervisor import Orders, Report
 
-_PR_SET_PDEATHSIG: Final = 1
-
 
 def main() -> None:
     """Serve until told to stop; exit 0 then, and 1 for what was reported."""
     orders = Orders.model_validate_json(sys.stdin.readline())
-    _die_with(orders.supervisor)
     settings = orders.settings
     logging.configure(settings.log.format, settings.log.level, worker=orders.number)
     reports = _reports()
@@ -53,14 +47,6 @@ def main() -> None:
     except HilumError as error:
         report(Report(fault=str(error), heals=not isinstance(error, Invalid)))
         sys.exit(1)
-
-
-def _die_with(supervisor: int) -> None:
-    """Have the kernel end this process when the supervisor ends, however that happens."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != supervisor:
-        sys.exit("the supervisor died before its worker was ready")
 
 
 def _reports() -> int:

@@ -1,11 +1,17 @@
 """A TCP port to listen on, for either edge."""
 
+import errno
+import os
 import socket
 from typing import Final
 
 from hilum.core.errors import Invalid
 
 _BACKLOG: Final = 512
+
+
+class AddressInUse(Invalid):
+    """Another process listens there."""
 
 
 def listen(host: str, port: int, service: str) -> socket.socket:
@@ -20,6 +26,8 @@ def listen(host: str, port: int, service: str) -> socket.socket:
 
     Raises
     ------
+    AddressInUse
+        Another process listens there, perhaps not for long any more.
     Invalid
         The address cannot be listened on.
     """
@@ -27,6 +35,8 @@ def listen(host: str, port: int, service: str) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=_BACKLOG)
     except OSError as error:
-        raise Invalid(
-            f"cannot listen for {service} on {host}:{port}: {error.strerror or error}"
-        ) from error
+        kind = AddressInUse if error.errno == errno.EADDRINUSE else Invalid
+        reason = error.strerror or str(error)
+        if error.errno is not None and error.errno > 0:  # below are those of names not found
+            reason = os.strerror(error.errno)  # Python's own text names the address once more
+        raise kind(f"cannot listen for {service} on {host}:{port}: {reason}") from error

@@ -1,7 +1,7 @@
 """A MongoDB of the node's own: found, started, watched, and stopped with the node.
 
 It listens on a unix socket only, keeps its data under the node's data folder, and cannot
-outlive the node: the kernel stops it when the node dies (`index.tether`). The folder is
+outlive the node: the kernel stops it when the node dies (`hilum.core.tether`). The folder is
 guarded by a lock that dies with its holder too, so that whatever `mongod` is found in it
 afterwards is a leftover and may be stopped.
 """
@@ -12,7 +12,6 @@ import os
 import shutil
 import signal
 import stat
-import sys
 import tempfile
 from contextlib import suppress
 from importlib.util import find_spec
@@ -23,6 +22,7 @@ from urllib.parse import quote_plus
 import structlog
 
 from hilum.core.errors import Conflict, IndexUnavailable, Invalid
+from hilum.core.tether import tethered
 from hilum.index.database import Database
 from hilum.index.first_start import FirstStart
 
@@ -259,19 +259,17 @@ class EmbeddedMongod:
         self._first_start.begin()
         with self._open_log() as output:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-I",
-                "-S",
-                str(Path(__file__).with_name("tether.py")),
-                str(os.getpid()),
-                str(binary),
-                "--dbpath",
-                str(self._folder),
-                "--bind_ip",
-                str(socket),
-                *_OPTIONS,
-                "--wiredTigerCacheSizeGB",
-                f"{_cache_gib():.2f}",
+                *tethered(
+                    signal.SIGTERM,
+                    str(binary),
+                    "--dbpath",
+                    str(self._folder),
+                    "--bind_ip",
+                    str(socket),
+                    *_OPTIONS,
+                    "--wiredTigerCacheSizeGB",
+                    f"{_cache_gib():.2f}",
+                ),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

@@ -11,6 +11,7 @@ import threading
 import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pymongo
@@ -242,6 +243,49 @@ def test_kill_9_of_the_supervisor_ends_all_and_loses_nothing(tmp_path: Path) -> 
 
 
 @pytest.mark.timeout(240)
+def test_kill_9_as_a_worker_is_replaced_leaves_nobody_with_the_ports(launch: Launch) -> None:
+    node = launch(HILUM_WORKERS="2")
+    old = workers(node)[0]
+    os.kill(old, signal.SIGKILL)
+
+    def loading() -> int | None:
+        """The new one, about to load its modules: it has the sockets, and no spool yet."""
+        new = workers(node).get(0, old)
+        command = Path(f"/proc/{new}/cmdline").read_bytes() if new != old else b""
+        return new if b"hilum.worker" in command and b"tether" not in command else None
+
+    orphan = wait_until(loading, 30, "another is being started")
+    # It gets no further, so that whatever ends it is none of its own doing.
+    os.kill(orphan, signal.SIGSTOP)
+    try:
+        node.kill()
+        wait_until(lambda: not alive(orphan), 10, "the kernel has ended it")
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(orphan, signal.SIGKILL)
+    node.start()
+    assert sorted(workers(node)) == [0, 1]
+
+
+def test_a_port_that_is_about_to_be_free_is_waited_for(tmp_path: Path) -> None:
+    waiting = "waiting for a port"
+    with socket.create_server(("127.0.0.1", 0)) as leaving:
+        node = RunningNode(tmp_path / "node", dicom_port=leaving.getsockname()[1])
+
+        def leave() -> None:
+            wait_until(lambda: waiting in node.log, what="it waits")
+            leaving.close()
+
+        thread = threading.Thread(target=leave)
+        thread.start()
+        node.start()
+        thread.join()
+    assert node.stop() == 0
+    (told,) = lines(node, waiting)  # once
+    assert (told["service"], told["port"], told["level"]) == ("DICOM", node.dicom_port, "warning")
+
+
+@pytest.mark.timeout(240)
 def test_sigterm_lets_an_association_in_flight_finish(launch: Launch, tmp_path: Path) -> None:
     node = launch(HILUM_WORKERS="2")
     assert node.process is not None
@@ -321,7 +365,8 @@ def test_a_port_that_another_node_has_is_not_shared_with_it(
     assert done.returncode == 1
     complaints = [line for line in done.stderr.splitlines() if line.startswith("hilum:")]
     assert len(complaints) == 1
-    assert f"cannot listen for {port.split('_')[1]} on 127.0.0.1:{taken}" in complaints[0]
+    where = f"{port.split('_')[1]} on 127.0.0.1:{taken}"
+    assert complaints[0] == f"hilum: cannot listen for {where}: Address already in use"
     assert "Traceback" not in done.stderr
 
 
