@@ -40,6 +40,11 @@ def parse_uid(text: str, what: str = "UID") -> str:
     return uid
 
 
+def is_uid(text: str) -> bool:
+    """Whether `text`, without padding, is usable as a UID."""
+    return _UID.fullmatch(text) is not None
+
+
 def parse_ae_title(text: str, what: str = "AE title") -> str:
     """Return `text` without insignificant blanks (PS3.5 6.2, VR AE).
 

@@ -4,17 +4,22 @@ States Sta2 and Sta3 of PS3.8 9.2. A connection that says nothing is closed when
 timer runs out (PS3.8 9.1.5); port probes leave nothing behind.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from enum import Enum
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 import structlog
+from pydicom.config import IGNORE
 from pydicom.uid import UID
-from pynetdicom.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ
-from pynetdicom.pdu_primitives import A_ASSOCIATE
-from pynetdicom.presentation import PresentationContext
 
+from hilum.scp.associate import (
+    APPLICATION_CONTEXT_NAME,
+    AssociateRequest,
+    UserInformation,
+    read_request,
+    write_answer,
+)
 from hilum.scp.association import Association, TimeLimits
 from hilum.scp.contexts import (
     ACCEPTED,
@@ -23,18 +28,9 @@ from hilum.scp.contexts import (
     MOVE_MODELS,
     REASONS,
     Negotiated,
-    Proposed,
     negotiate,
 )
-from hilum.scp.items import put_in, take_out
-from hilum.scp.negotiation import (
-    APPLICATION_CONTEXT_NAME,
-    UserInformation,
-    decoding,
-    make_user_information,
-    read_pdu,
-    read_user_information,
-)
+from hilum.scp.negotiation import read_pdu
 from hilum.scp.upper_layer import PduType
 from hilum.scp.wire import AssociationLost, Wire
 
@@ -104,82 +100,52 @@ def accept(
     """
     wire.allow(total_seconds=limits.acse_seconds)
     _, data = read_pdu(wire, PduType.ASSOCIATE_RQ)
-    with decoding("association request"):
-        pdu, information, proposed = read_request(data)
-    caller: str = pdu.calling_ae_title
-    rejection = _reason_to_reject(pdu, admission, admit)
+    asked = read_request(data)
+    caller = asked.calling_ae_title
+    rejection = _reason_to_reject(asked, admission, admit)
     if rejection is not None:
         _reject(wire, rejection)
         log.warning(
             "association rejected",
             caller=caller,
             address=address,
-            called=pdu.called_ae_title,
+            called=asked.called_ae_title,
             reason=rejection.name,
         )
         raise Rejected(f"rejected {caller}: {rejection.name}")
-    negotiated = negotiate(proposed, information.roles)
-    options = _granted_options(information.extended)
-    with decoding("association request"):
-        answer = _answer(
-            pdu,
-            negotiated,
-            UserInformation(
-                maximum_pdu_bytes=admission.maximum_pdu_bytes,
-                extended=options,
-                wants_asynchronous=information.wants_asynchronous,
-            ),
-        )
-    wire.write(answer)
-    _log_outcome(caller, address, pdu.called_ae_title, information, proposed, negotiated)
+    negotiated = negotiate(asked.proposed, asked.information.roles)
+    options = _granted_options(asked.information.extended)
+    information = UserInformation(
+        maximum_pdu_bytes=admission.maximum_pdu_bytes,
+        roles=negotiated.roles,
+        extended=options,
+        wants_asynchronous=asked.information.wants_asynchronous,
+    )
+    wire.write(write_answer(asked.titles, negotiated.answers, information))
+    _log_outcome(address, asked, negotiated)
     return Association(
         wire,
         peer_ae_title=caller,
         peer_address=address,
         contexts=negotiated.contexts,
         options=options,
-        peer_maximum_pdu_bytes=information.maximum_pdu_bytes,
+        peer_maximum_pdu_bytes=asked.information.maximum_pdu_bytes,
         limits=limits,
-        called_ae_title=pdu.called_ae_title,
-    )
-
-
-def read_request(data: bytes) -> tuple[Any, UserInformation, list[Proposed]]:
-    """Read an A-ASSOCIATE-RQ: pynetdicom's PDU of it, user information, proposed contexts.
-
-    Raises
-    ------
-    ValueError, and others
-        It is malformed; for use with `decoding`.
-    """
-    proposed, roles, rest = take_out(data)
-    pdu = A_ASSOCIATE_RQ()
-    pdu.decode(rest)
-    request = pdu.to_primitive()
-    proposed += map(_left_in, request.presentation_context_definition_list)
-    information = read_user_information(request.user_information)
-    return pdu, replace(information, roles={**information.roles, **roles}), proposed
-
-
-def _left_in(context: PresentationContext) -> Proposed:
-    return Proposed(
-        context.context_id or 0,
-        str(context.abstract_syntax),
-        tuple(map(str, context.transfer_syntax)),
+        called_ae_title=asked.called_ae_title,
     )
 
 
 def _reason_to_reject(
-    pdu: Any, admission: Admission, admit: Callable[[], bool]
+    asked: AssociateRequest, admission: Admission, admit: Callable[[], bool]
 ) -> Rejection | None:
-    if not pdu.protocol_version & 1:
+    if not asked.protocol_version & 1:
         return Rejection.PROTOCOL_VERSION
-    if pdu.application_context_name != APPLICATION_CONTEXT_NAME:
+    if asked.application_context_name != APPLICATION_CONTEXT_NAME:
         return Rejection.APPLICATION_CONTEXT
-    if admission.check_called_aet and pdu.called_ae_title != admission.ae_title:
+    if admission.check_called_aet and asked.called_ae_title != admission.ae_title:
         return Rejection.CALLED_AE_TITLE
     known = admission.known_callers
-    if known is not None and pdu.calling_ae_title not in known:
+    if known is not None and asked.calling_ae_title not in known:
         return Rejection.CALLING_AE_TITLE
     if not admit():
         return Rejection.LOCAL_LIMIT
@@ -187,21 +153,8 @@ def _reason_to_reject(
 
 
 def _reject(wire: Wire, rejection: Rejection) -> None:
-    primitive = A_ASSOCIATE()
-    primitive.result, primitive.result_source, primitive.diagnostic = rejection.value
-    wire.write(A_ASSOCIATE_RJ(primitive).encode())
+    wire.write(bytes((PduType.ASSOCIATE_RJ, 0, 0, 0, 0, 4, 0, *rejection.value)))
     wire.hang_up(_REJECTION_LINGER_SECONDS)
-
-
-def _answer(asked: Any, negotiated: Negotiated, information: UserInformation) -> bytes:
-    primitive = A_ASSOCIATE()
-    primitive.application_context_name = APPLICATION_CONTEXT_NAME
-    primitive.calling_ae_title = asked.calling_ae_title
-    primitive.called_ae_title = asked.called_ae_title
-    primitive.result = 0
-    primitive.result_source = 1
-    primitive.user_information = make_user_information(information)
-    return put_in(A_ASSOCIATE_AC(primitive).encode(), negotiated.answers, negotiated.roles)
 
 
 def _granted_options(asked: Mapping[str, bytes]) -> dict[str, bytes]:
@@ -216,28 +169,21 @@ def _granted_options(asked: Mapping[str, bytes]) -> dict[str, bytes]:
     }
 
 
-def _log_outcome(
-    caller: str,
-    address: str,
-    called: str,
-    information: UserInformation,
-    proposed: Iterable[Proposed],
-    negotiated: Negotiated,
-) -> None:
+def _log_outcome(address: str, asked: AssociateRequest, negotiated: Negotiated) -> None:
     log.info(
         "association accepted",
-        caller=caller,
+        caller=asked.calling_ae_title,
         address=address,
-        called=called,
-        implementation=information.implementation_version_name,
+        called=asked.called_ae_title,
+        implementation=asked.information.implementation_version_name,
         contexts=len(negotiated.contexts),
     )
-    for context, answer in zip(proposed, negotiated.answers, strict=True):
+    for context, answer in zip(asked.proposed, negotiated.answers, strict=True):
         if answer.result != ACCEPTED:
             # The modality's log says "failed"; this one says what was asked for and why not.
             log.warning(
                 "presentation context rejected",
-                caller=caller,
+                caller=asked.calling_ae_title,
                 address=address,
                 abstract_syntax=name_of(context.abstract_syntax),
                 transfer_syntaxes=[name_of(uid) for uid in context.transfer_syntaxes],
@@ -247,5 +193,5 @@ def _log_outcome(
 
 def name_of(uid: str) -> str:
     """Return the name and number of a UID, for people."""
-    name = UID(uid).name
+    name = UID(uid, IGNORE).name
     return uid if name == uid else f"{name} ({uid})"

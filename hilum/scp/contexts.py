@@ -4,11 +4,13 @@ Anything that may be an object of a patient is accepted, known or not: a modalit
 told "no" loses an image, a node that keeps an unknown object loses nothing.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, NamedTuple
 
+from pydicom.config import IGNORE
 from pydicom.uid import (
     UID,
     DeflatedExplicitVRLittleEndian,
@@ -17,6 +19,7 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
+from hilum.core.identifiers import is_uid
 from hilum.core.query import Model
 from hilum.scp.association import Context
 
@@ -78,6 +81,8 @@ _NO_PATIENT: Final = frozenset(
         "1.2.840.10008.5.1.4.45.1",
     }
 )
+# What a transfer syntax looks like, known or not.
+_NUMBERS: Final = re.compile(r"\d[\d.]{0,63}", re.ASCII)
 # Named transfer syntaxes in which no data set is ever exchanged over an association.
 _NOT_FOR_DATA_SETS: Final = (
     "1.2.840.10008.1.2.6.",  # MIME and XML encapsulation
@@ -93,7 +98,9 @@ def is_storage_class(uid: str) -> bool:
     """
     if uid in SERVICE_CLASSES or uid in _NO_PATIENT:
         return False
-    known = UID(uid)
+    if not is_uid(uid):
+        return False
+    known = UID(uid, IGNORE)
     if not known.type:  # not in the dictionary
         return True
     return known.type == "SOP Class" and "Storage" in known.name and "Commitment" not in known.name
@@ -183,7 +190,11 @@ def _choose(abstract_syntax: str, offered: Sequence[str], taken: set[str]) -> st
     if abstract_syntax in SERVICE_CLASSES:
         possible = [uid for uid in offered if uid in SERVICE_TRANSFER_SYNTAXES]
     elif is_storage_class(abstract_syntax):
-        possible = [uid for uid in offered if not uid.startswith(_NOT_FOR_DATA_SETS)]
+        possible = [
+            uid
+            for uid in offered
+            if _NUMBERS.fullmatch(uid) and not uid.startswith(_NOT_FOR_DATA_SETS)
+        ]
     else:
         return None
     # min() takes the first of equals: the requestor's order.

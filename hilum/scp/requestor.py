@@ -3,24 +3,14 @@
 import socket
 from collections.abc import Collection, Sequence
 from contextlib import suppress
-from typing import Any, Final
-
-from pynetdicom.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RJ, A_ASSOCIATE_RQ
-from pynetdicom.pdu_primitives import A_ASSOCIATE, SCP_SCU_RoleSelectionNegotiation
-from pynetdicom.presentation import PresentationContext
+from typing import Final
 
 from hilum.core.errors import PeerUnreachable
 from hilum.core.peer import Peer
+from hilum.scp.associate import AssociateAnswer, UserInformation, read_answer, write_request
 from hilum.scp.association import Association, Context, TimeLimits
-from hilum.scp.contexts import ACCEPTED, MAXIMUM_CONTEXTS, Proposal
-from hilum.scp.negotiation import (
-    APPLICATION_CONTEXT_NAME,
-    UserInformation,
-    decoding,
-    make_user_information,
-    read_pdu,
-    read_user_information,
-)
+from hilum.scp.contexts import ACCEPTED, MAXIMUM_CONTEXTS, Proposal, Proposed, Roles
+from hilum.scp.negotiation import read_pdu
 from hilum.scp.upper_layer import PduType, ProtocolViolation, abort_pdu
 from hilum.scp.wire import AssociationLost, Wire
 
@@ -28,6 +18,16 @@ from hilum.scp.wire import AssociationLost, Wire
 _MAXIMUM_PDU_BYTES: Final = 32 * 1024
 #: Unless it is instances.
 _RECEIVING_PDU_BYTES: Final = 128 * 1024
+_RESULTS: Final = {1: "permanently", 2: "transiently"}
+#: Source and reason of a rejection (PS3.8 Table 9-21).
+_REASONS: Final = {
+    (1, 2): "application context name not supported",
+    (1, 3): "calling AE title not recognized",
+    (1, 7): "called AE title not recognized",
+    (2, 2): "protocol version not supported",
+    (3, 1): "temporary congestion",
+    (3, 2): "local limit exceeded",
+}
 
 
 def associate(
@@ -79,75 +79,63 @@ def _negotiate(
 ) -> Association:
     wire.allow(limits.acse_seconds, limits.acse_seconds)
     proposed = {2 * index + 1: proposal for index, proposal in enumerate(proposals)}
-    wire.write(_request(peer, calling_ae_title, proposed, serving).encode())
+    wire.write(_request(peer, calling_ae_title, proposed, serving))
     pdu_type, data = read_pdu(wire, PduType.ASSOCIATE_AC, PduType.ASSOCIATE_RJ)
     if pdu_type == PduType.ASSOCIATE_RJ:
-        with decoding("rejection"):
-            rejection = A_ASSOCIATE_RJ()
-            rejection.decode(data)
-            numbers = f"{rejection.result}/{rejection.source}/{rejection.reason_diagnostic}"
-            reason = f"{rejection.result_str}, {rejection.reason_str} ({numbers})"
-        raise PeerUnreachable(f"{peer} rejected the association: {reason}")
-    with decoding("association answer"):
-        pdu = A_ASSOCIATE_AC()
-        pdu.decode(data)
-        answer = pdu.to_primitive()
-        information = read_user_information(answer.user_information)
+        raise PeerUnreachable(f"{peer} rejected the association{_why(data)}")
+    answer = read_answer(data)
     return Association(
         wire,
         peer_ae_title=peer.ae_title,
         peer_address=f"{peer.host}:{peer.port}",
         contexts=_accepted(answer, proposed, serving),
-        peer_maximum_pdu_bytes=information.maximum_pdu_bytes,
+        peer_maximum_pdu_bytes=answer.information.maximum_pdu_bytes,
         peer_implementation=(
-            information.implementation_version_name or information.implementation_class_uid
+            answer.information.implementation_version_name
+            or answer.information.implementation_class_uid
         ),
         limits=limits,
     )
 
 
+def _why(rejection: bytes) -> str:
+    """Return what an A-ASSOCIATE-RJ says, as far as it says anything."""
+    result, source, reason = rejection[7:10].ljust(3, b"\0")
+    words = (_RESULTS.get(result), _REASONS.get((source, reason)))
+    told = ", ".join(filter(None, (words[0] and f" {words[0]}", words[1])))
+    return f"{told} ({result}/{source}/{reason})"
+
+
 def _request(
     peer: Peer, calling_ae_title: str, proposed: dict[int, Proposal], serving: Collection[str]
-) -> Any:
-    contexts = []
-    for context_id, proposal in proposed.items():
-        context = PresentationContext()
-        context.context_id = context_id
-        context.abstract_syntax = proposal.abstract_syntax
-        context.transfer_syntax = list(proposal.transfer_syntaxes)
-        contexts.append(context)
-    primitive = A_ASSOCIATE()
-    primitive.application_context_name = APPLICATION_CONTEXT_NAME
-    primitive.calling_ae_title = calling_ae_title
-    primitive.called_ae_title = peer.ae_title
-    primitive.presentation_context_definition_list = contexts
-    maximum_pdu_bytes = _RECEIVING_PDU_BYTES if serving else _MAXIMUM_PDU_BYTES
-    items = make_user_information(UserInformation(maximum_pdu_bytes=maximum_pdu_bytes))
-    for uid in serving:
-        role = SCP_SCU_RoleSelectionNegotiation()
-        role.sop_class_uid = uid
-        role.scu_role, role.scp_role = False, True
-        items.append(role)
-    primitive.user_information = items
-    return A_ASSOCIATE_RQ(primitive)
+) -> bytes:
+    information = UserInformation(
+        maximum_pdu_bytes=_RECEIVING_PDU_BYTES if serving else _MAXIMUM_PDU_BYTES,
+        roles={uid: Roles(scu=False, scp=True) for uid in serving},
+    )
+    contexts = [
+        Proposed(context_id, each.abstract_syntax, each.transfer_syntaxes)
+        for context_id, each in proposed.items()
+    ]
+    return write_request(peer.ae_title, calling_ae_title, contexts, information)
 
 
 def _accepted(
-    answer: Any, proposed: dict[int, Proposal], serving: Collection[str]
+    answer: AssociateAnswer, proposed: dict[int, Proposal], serving: Collection[str]
 ) -> dict[int, Context]:
     """Return the accepted contexts; an answer to what was not proposed is passed over.
 
     Whether the role was granted is not asked: a peer that sends without saying so is served.
     """
     contexts = {}
-    for result in answer.presentation_context_definition_results_list:
-        proposal = proposed.get(result.context_id)
+    for result in answer.answers:
+        proposal = proposed.get(result.id)
         if proposal is None or result.result != ACCEPTED or not result.transfer_syntax:
             continue
-        contexts[result.context_id] = Context(
-            result.context_id,
+        contexts[result.id] = Context(
+            result.id,
             proposal.abstract_syntax,
-            str(result.transfer_syntax[0]),
+            result.transfer_syntax,
             serves=proposal.abstract_syntax in serving,
             uses=proposal.abstract_syntax not in serving,
         )

@@ -125,7 +125,8 @@ def associate_rq(
         user += _item(0x56, struct.pack(">H", len(uid)) + uid.encode() + options)
     items += _item(0x50, user)
     body = struct.pack(">HH", protocol_version, 0)
-    body += called.ljust(16).encode() + calling.ljust(16).encode() + bytes(32) + items
+    titles = called.ljust(16) + calling.ljust(16)
+    body += titles.encode("latin-1") + bytes(32) + items
     return struct.pack(">BBL", 1, 0, len(body)) + body
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from hilum.core.peer import Peer
 from hilum.scp.association import TimeLimits
+from tests.data_sets import INSTANCE, encoded, minimal
 from tests.integration.peers import (
     ABORT,
     BIG_ENDIAN,
@@ -69,6 +70,27 @@ def abort_of(peer: RawPeer) -> tuple[int, int]:
 def test_any_called_title_is_accepted_by_default(node: ScpNode) -> None:
     with calling(node.address) as peer:
         assert peer.associate([(VERIFICATION, [IMPLICIT])], called="SOMEBODY").results == {1: 0}
+
+
+@pytest.mark.parametrize("padding", ["\0", " "])
+def test_titles_may_be_padded_with_anything(mongodb_uri: str, tmp_path: Path, padding: str) -> None:
+    checks = {"check_called_aet": True, "known_callers": frozenset({"CT1"})}
+    with (
+        scp_node(tmp_path, mongodb_uri, **checks) as strict,
+        calling(strict.address) as peer,
+    ):
+        titles = {"called": "HILUM".ljust(16, padding), "calling": "CT1".ljust(16, padding)}
+        assert peer.associate([(VERIFICATION, [IMPLICIT])], **titles).results == {1: 0}
+
+
+@pytest.mark.parametrize("title", ["", "\0" * 16, "M\u00fcLLER", "A\\B"])
+def test_any_caller_may_store_by_default(node: ScpNode, title: str) -> None:
+    with calling(node.address) as peer:
+        peer.associate([(CT_IMAGE, [EXPLICIT])], calling=title)
+        peer.request(1, store_rq(INSTANCE), encoded(minimal()))
+        assert peer.receive().status == 0
+        peer.release()
+    assert len(node.stored) == 1
 
 
 def test_another_called_title_is_1_1_7_if_checked(mongodb_uri: str, tmp_path: Path) -> None:
@@ -161,9 +183,16 @@ def test_several_contexts_of_a_class_cover_several_transfer_syntaxes(node: ScpNo
 def test_unsupported_contexts_get_their_reasons(node: ScpNode) -> None:
     with calling(node.address) as peer:
         accepted = peer.associate(
-            [(MPPS, [IMPLICIT]), (VERIFICATION, [JPEG_2000]), (VERIFICATION, [IMPLICIT])]
+            [
+                (MPPS, [IMPLICIT]),
+                (VERIFICATION, [JPEG_2000]),
+                (VERIFICATION, [IMPLICIT]),
+                ("no UID", [IMPLICIT]),
+                ("1." * 40 + "1", [IMPLICIT]),
+                (CT_IMAGE, ["JPEG", ""]),
+            ]
         )
-        assert accepted.results == {1: 3, 3: 4, 5: 0}
+        assert accepted.results == {1: 3, 3: 4, 5: 0, 7: 3, 9: 3, 11: 4}
         peer.request(5, ECHO)
         assert peer.receive().status == 0
 

@@ -43,7 +43,7 @@ def test_echo_of_nobody_says_who_cannot_be_reached() -> None:
 def test_rejection_is_told_with_its_reason(mongodb_uri: str, tmp_path: Path) -> None:
     with (
         scp_node(tmp_path, mongodb_uri, check_called_aet=True) as strict,
-        pytest.raises(PeerUnreachable, match=r"Called AE title not recognised \(1/1/7\)"),
+        pytest.raises(PeerUnreachable, match=r"called AE title not recognized \(1/1/7\)"),
     ):
         client.echo(Peer("WRONG", *strict.address), "CLIENT")
 
