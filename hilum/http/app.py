@@ -122,6 +122,10 @@ def make_app(services: Services) -> web.Application:
     studies = Studies(services.search, services.protection)
     ohif = Ohif(services.ohif_folder)
     cross_origin = CrossOrigin(services.cors_origins)
+    guard = Guard(services.users, services.cors_origins)
+    services.metrics.counter(
+        "hilum_http_wrong_passwords", "Wrong passwords given", lambda: guard.wrong_passwords
+    )
     app = web.Application(
         middlewares=[
             note_route,
@@ -129,7 +133,7 @@ def make_app(services: Services) -> web.Application:
             translate_errors,
             speak_orthanc,
             cross_origin.middleware(),
-            Guard(services.users, services.cors_origins).middleware(),
+            guard.middleware(),
         ],
         client_max_size=_BODY_BYTES,
     )

@@ -7,7 +7,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
+from hilum.http.metrics import Metrics
 from hilum.index.database import Database
 from tests.integration.http_node import HttpNode, http_node
 from tests.integration.test_http_server import serving
@@ -67,6 +69,42 @@ async def test_a_user_is_let_in(node: HttpNode, name: str, password: str) -> Non
 async def test_whoever_is_no_user_is_not(node: HttpNode, headers: dict[str, str]) -> None:
     async with serving(node, users=USERS) as client:
         assert (await client.get("/api/dicom/studies", headers=headers)).status == 401
+
+
+async def test_who_guesses_has_to_wait_and_nobody_else(
+    node: HttpNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr("hilum.http.attempts.monotonic", lambda: now)
+    path = "/api/dicom/studies"
+    right = basic("backend", "s3cret")
+    async with serving(node, users=USERS, metrics=Metrics()) as client:
+        with capture_logs() as logs:
+            for number in range(10):
+                # The right one in between changes nothing: it may be somebody else's.
+                assert (await client.get(path, headers=right)).status == 200
+                guess = basic("backend", f"guess {number}")
+                assert (await client.get(path, headers=guess)).status == 401
+        (told,) = [line for line in logs if line["event"] == "too many wrong passwords"]
+        assert (told["client"], told["user"]) == ("127.0.0.1", "backend")
+        assert "guess" not in str(logs)
+        for headers in (basic("backend", "an eleventh"), right):
+            answer = await client.get(path, headers=headers)
+            assert answer.status == 429
+            assert answer.headers["Retry-After"] == "60"
+            assert (await answer.json())["error"]["code"] == "too-many-attempts"
+        orthanc = await client.get("/studies", headers=right)
+        assert (orthanc.status, orthanc.headers["Retry-After"]) == (429, "60")
+        # Another user; somebody elsewhere, as the proxy of this machine says; a probe.
+        other = basic("ärztin", USERS["ärztin"])
+        assert (await client.get(path, headers=other)).status == 200
+        elsewhere = {**right, "X-Forwarded-For": "192.0.2.7"}
+        assert (await client.get(path, headers=elsewhere)).status == 200
+        assert (await client.get("/health")).status == 200
+        metrics = await (await client.get("/metrics", headers=other)).text()
+        assert "\nhilum_http_wrong_passwords_total 10.0\n" in metrics
+        now += 60
+        assert (await client.get(path, headers=right)).status == 200
 
 
 @pytest.mark.parametrize(
