@@ -222,6 +222,7 @@ class OpenIndex:
     references: References
     catalogue: Catalogue
     quarantine: Quarantine
+    database: Database
 
 
 @asynccontextmanager
@@ -252,6 +253,7 @@ async def open_index(settings: Settings) -> AsyncIterator[OpenIndex]:
             References(database),
             Catalogue(database),
             Quarantine(settings.data_dir / "quarantine"),
+            database,
         )
 
 

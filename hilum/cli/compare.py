@@ -66,10 +66,11 @@ def orthanc(
     logging.configure(settings.log.format, "error")
     there = access(url, user, password, ca_file)
     named = access(node, ca_file=ca_file) if node else None
+    names = settings.http.user_metadata
 
     async def run() -> Compared:
         async with Orthanc(there) as server:
-            await server.version()
+            await server.about()
             async with _here(settings, named) as here:
                 with progress() as bar:
                     task = bar.add_task("Comparing", total=None, detail="")
@@ -77,7 +78,7 @@ def orthanc(
                     def show(found: Compared, total: int) -> None:
                         bar.update(task, completed=found.compared, total=total)
 
-                    return await Comparison(here, Server(server), jobs, show).run()
+                    return await Comparison(here, Server(server, names), jobs, show).run()
 
     found = asyncio.run(run())
     errors.print(_counts(found))
@@ -93,6 +94,9 @@ def orthanc(
                 console.print(
                     failure_table([_row(each) for each in differences], "Id", title=title)
                 )
+        if found.notes:
+            noted = [(each.resource, each.reason) for each in found.notes]
+            console.print(failure_table(noted, "Resource", title="Other notes"))
     if found.differences:
         raise typer.Exit(1)
 
@@ -123,5 +127,5 @@ async def _here(settings: Settings, node: Access | None) -> AsyncIterator[Side]:
             yield Folder(opened)
     else:
         async with Orthanc(node) as server:
-            await server.version()
-            yield Server(server)
+            await server.about()
+            yield Server(server, settings.http.user_metadata)

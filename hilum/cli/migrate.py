@@ -16,6 +16,7 @@ from hilum.config import logging
 from hilum.config.settings import Settings
 from hilum.holdings import open_core
 from hilum.moving.migration import Migrated, Migration
+from hilum.moving.note_migration import NoteMigration
 from hilum.moving.orthanc import Access, Orthanc
 from hilum.moving.targets import DataFolder, RunningNode, Target
 from hilum.premises import holding, with_mongodb
@@ -67,7 +68,7 @@ def orthanc(
 
     async def run() -> Migrated:
         async with Orthanc(source) as orthanc:
-            await orthanc.version()
+            await orthanc.about()
             async with _target(settings, node) as target:
                 with progress() as bar:
                     task = bar.add_task(f"From {escape(str(source))}", total=None, detail="")
@@ -83,7 +84,9 @@ def orthanc(
                             f"{report.size_bytes / seconds / 1e6:.1f} MB/s",
                         )
 
-                    return await Migration(orthanc, target, jobs, show).run(since)
+                    names = settings.http.user_metadata
+                    notes = NoteMigration(orthanc, target.notes, names, jobs)
+                    return await Migration(orthanc, target, notes, jobs, show).run(since)
 
     _tell(asyncio.run(run()))
 
@@ -95,9 +98,13 @@ def _tell(report: Migrated) -> None:
         console.print(f"{report.deleted:>8} were deleted in Orthanc meanwhile")
     if report.unstated:
         console.print(f"{report.unstated:>8} of those copied have no digest in Orthanc to compare")
+    if report.notes:
+        console.print(f"{report.notes:>8} notes of people on them")
     console.print(f"what comes later: --since {report.last_change}")
-    if report.failures:
-        console.print(failure_table(sorted(report.failures.items()), "Instance"))
+    for failures, what in ((report.failures, "Instance"), (report.unnoted, "Notes of")):
+        if failures:
+            console.print(failure_table(sorted(failures.items()), what))
+    if report.failures or report.unnoted:
         raise typer.Exit(1)
 
 
@@ -115,5 +122,5 @@ async def _target(settings: Settings, node: Access | None) -> AsyncIterator[Targ
             yield DataFolder(await stack.enter_async_context(open_core(complete)))
         else:
             server = await stack.enter_async_context(Orthanc(node))
-            await server.version()
-            yield RunningNode(server)
+            await server.about()
+            yield RunningNode(server, settings.http.user_metadata)

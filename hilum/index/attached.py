@@ -4,12 +4,14 @@ By public id, in a collection of its own, one document a resource: a study that 
 or restored has them still, and the index is rebuilt without touching them.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from pymongo import ReturnDocument
+from pymongo.errors import DuplicateKeyError
 
+from hilum.core.errors import Conflict
 from hilum.core.levels import Level
 from hilum.index.database import Database
 from hilum.index.faults import translated
@@ -109,6 +111,7 @@ class Attached:
                 {
                     "$set": {f"{field}.value": value, "level": level.value},
                     "$inc": {f"{field}.revision": 1},
+                    "$unset": {f"{field}.copied": ""},
                 },
                 {field: 1},
                 upsert=True,
@@ -117,9 +120,45 @@ class Attached:
         assert document is not None
         return Entry(value, document["metadata"][str(number)]["revision"] - 1)
 
+    async def copy_metadata(self, level: Level, public_id: str, number: int, value: bytes) -> Entry:
+        """Have what another archive has noted, in place of what was copied from it before.
+
+        Raises
+        ------
+        Conflict
+            Somebody has noted something else here.
+        """
+        here = (await self.metadata([public_id])).get(public_id, {}).get(number)
+        if here is not None and here.value == value:
+            return here
+        field = f"metadata.{number}"
+        nobodys = [{field: {"$exists": False}}, {f"{field}.copied": True}]
+        changes = {
+            "$set": {f"{field}.value": value, f"{field}.copied": True, "level": level.value},
+            "$inc": {f"{field}.revision": 1},
+        }
+        with translated():
+            try:
+                document = await self._documents.find_one_and_update(
+                    {"_id": public_id, "$or": nobodys},
+                    changes,
+                    {field: 1},
+                    upsert=True,
+                    return_document=ReturnDocument.AFTER,
+                )
+            except DuplicateKeyError:  # it is there, and is somebody's
+                raise Conflict(f"something else is noted here under {number}") from None
+        return Entry(value, document["metadata"][str(number)]["revision"] - 1)
+
     async def remove_metadata(self, public_id: str, number: int) -> None:
         """Take metadata away from a resource. Idempotent."""
         with translated():
             await self._documents.update_one(
                 {"_id": public_id}, {"$unset": {f"metadata.{number}": ""}}
             )
+
+    async def all(self, level: Level) -> AsyncIterator[str]:
+        """Yield the public ids of a level that have labels or metadata, or once had."""
+        with translated():
+            async for document in self._documents.find({"level": level.value}, {"_id": 1}):
+                yield document["_id"]

@@ -13,6 +13,7 @@ from typing import Any, Final
 from bson import ObjectId
 from motor.motor_asyncio import AsyncIOMotorGridFSBucket
 
+from hilum.core.errors import Conflict
 from hilum.index.database import Database, Document
 from hilum.index.faults import translated
 
@@ -30,6 +31,8 @@ class Attachment:
     md5: str
     revision: int
     """How often it has been replaced."""
+    copied: bool
+    """It is another archive's, and nobody has put one in its place."""
 
 
 class Attachments:
@@ -50,9 +53,35 @@ class Attachments:
             documents = await cursor.sort([("metadata.number", 1), ("uploadDate", 1)]).to_list(None)
         return {document["metadata"]["number"]: _attachment(document) for document in documents}
 
-    async def put(self, public_id: str, number: int, pieces: AsyncIterator[bytes]) -> Attachment:
-        """Attach a file under a number, in place of the one that was there."""
+    async def all(self) -> AsyncIterator[str]:
+        """Yield the public ids of what has attachments, each once for each of them."""
+        with translated():
+            async for document in self._files.find({}, {"metadata.resource": 1}):
+                yield document["metadata"]["resource"]
+
+    async def put(
+        self,
+        public_id: str,
+        number: int,
+        pieces: AsyncIterator[bytes],
+        *,
+        copied: bool = False,
+    ) -> Attachment:
+        """Attach a file under a number, in place of the one that was there.
+
+        Parameters
+        ----------
+        copied
+            It is another archive's: then only one that was copied before gives way to it.
+
+        Raises
+        ------
+        Conflict
+            It does not.
+        """
         former = (await self.of(public_id)).get(number)
+        if copied and former is not None and not former.copied:
+            raise Conflict(f"something else is attached here under {number}")
         digest = hashlib.md5(usedforsecurity=False)
         with translated():
             stream = self._bucket.open_upload_stream(f"{public_id}/{number}")
@@ -69,6 +98,7 @@ class Attachments:
                 "number": number,
                 "md5": digest.hexdigest(),
                 "revision": revision,
+                "copied": copied,
             }
             await stream.set("metadata", described)
             await stream.close()
@@ -99,4 +129,5 @@ def _attachment(document: Document) -> Attachment:
         size_bytes=document["length"],
         md5=described["md5"],
         revision=described["revision"],
+        copied=described.get("copied", False),
     )

@@ -7,11 +7,15 @@ files say that with a hash; where they differ both files are looked at.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
 
 from hilum.core.errors import HilumError, NotFound, Temporary
+from hilum.core.levels import Level
+from hilum.http.orthanc.resources import PLURALS
+from hilum.moving.each import for_each
+from hilum.moving.notes import NoteSource, differences
 from hilum.moving.orthanc import ServerFault
 from hilum.moving.sides import Quarantined, Side
 from hilum.moving.threads import in_thread
@@ -26,6 +30,15 @@ class Difference:
     sop_instance_uid: str
     reason: str = ""
     """What is known of why."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoteDifference:
+    """A resource on both sides, of which other things are noted."""
+
+    resource: str
+    """Its path."""
+    reason: str
 
 
 @dataclass
@@ -43,12 +56,13 @@ class Compared:
     different: list[Difference] = field(default_factory=list)
     unread: list[Difference] = field(default_factory=list)
     """On both sides; one of the two did not give its file."""
+    notes: list[NoteDifference] = field(default_factory=list)
 
     @property
     def differences(self) -> int:
         """How many there are."""
         parts = (self.missing_here, self.missing_there, self.different, self.unread)
-        return sum(map(len, parts))
+        return sum(map(len, parts)) + len(self.notes)
 
     @property
     def compared(self) -> int:
@@ -94,33 +108,22 @@ class Comparison:
             await self._compare(instance)
             self._on_progress(found, len(both))
 
-        await self._for_each(both, compare)
+        await for_each(both, self._jobs, compare)
         if there - here:
             quarantined = await self._here.quarantined()
-            await self._for_each(
-                sorted(there - here), lambda each: self._note_missing_here(each, quarantined)
+            await for_each(
+                sorted(there - here),
+                self._jobs,
+                lambda each: self._note_missing_here(each, quarantined),
             )
-        await self._for_each(sorted(here - there), self._note_missing_there)
+        await for_each(sorted(here - there), self._jobs, self._note_missing_there)
+        for level in Level:
+            await self._compare_notes(level)
         for part in (found.missing_here, found.missing_there, found.different, found.unread):
             part.sort(key=lambda each: each.instance)
+        found.notes.sort(key=lambda each: each.resource)
         found.here, found.there = await asyncio.gather(self._here.counts(), self._there.counts())
         return found
-
-    async def _for_each(
-        self, instances: Iterable[str], function: Callable[[str], Awaitable[Any]]
-    ) -> None:
-        remaining = iter(instances)
-
-        async def work() -> None:
-            for instance in remaining:  # each of the workers takes the next one
-                await function(instance)
-
-        try:
-            async with asyncio.TaskGroup() as workers:
-                for _ in range(self._jobs):
-                    workers.create_task(work())
-        except ExceptionGroup as group:
-            raise group.exceptions[0] from None
 
     async def _compare(self, instance: str) -> None:
         found = self._found
@@ -169,3 +172,24 @@ class Comparison:
         if uid is None or await self._there.sop_instance_uid(instance) is not None:
             return
         self._found.missing_there.append(Difference(instance, uid))
+
+    async def _compare_notes(self, level: Level) -> None:
+        """Compare what is noted of those resources of a level that are on both sides."""
+        here, there = self._here.notes, self._there.notes
+        compared: set[str] = set()
+
+        async def compare(side: NoteSource, public_id: str) -> None:
+            if public_id in compared or not await side.of(level, public_id):
+                return
+            compared.add(public_id)
+            ours, theirs = await here.of(level, public_id), await there.of(level, public_id)
+            if ours is None or theirs is None:
+                return
+            reasons = "; ".join(differences(ours, theirs))
+            if reasons:
+                path = f"/{PLURALS[level]}/{public_id}"
+                self._found.notes.append(NoteDifference(path, reasons))
+
+        for side in (there, here):
+            async for page in side.resources(level):
+                await for_each(page, self._jobs, partial(compare, side))

@@ -18,12 +18,14 @@ from urllib.parse import unquote, urlsplit
 
 import aiohttp
 
-from hilum.core.errors import HilumError, Invalid, NotFound, PeerUnreachable, Temporary
+from hilum.core.errors import Conflict, HilumError, Invalid, NotFound, PeerUnreachable, Temporary
 from hilum.core.instance import MIGRATION
 from hilum.http.orthanc.store import SOURCE_HEADER
 from hilum.services.pace import Pace
 
 T = TypeVar("T")
+#: Makes the pieces of a body, anew for each try.
+Pieces = Callable[[], AsyncIterator[bytes]]
 
 _PACE: Final = Pace(first_seconds=0.5, longest_seconds=20.0, give_up_seconds=300.0)
 #: For a server that is there and answers with a fault.
@@ -88,6 +90,17 @@ class Received:
     md5: str
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """An entry of a log of changes."""
+
+    kind: str
+    """``NewInstance``, ``UpdatedMetadata``, …"""
+    resource_type: str
+    """``Patient``, ``Study``, ``Series``, ``Instance``."""
+    id: str
+
+
 class Orthanc:
     """A server. An asynchronous context; any number of calls at once."""
 
@@ -127,8 +140,8 @@ class Orthanc:
         if self._session is not None:
             await self._session.close()
 
-    async def version(self) -> str:
-        """Return the version it says it has. Asked first: it tells whether it is one at all.
+    async def about(self) -> dict[str, Any]:
+        """Return what it says of itself. Asked first: it tells whether it is one at all.
 
         Raises
         ------
@@ -140,56 +153,63 @@ class Orthanc:
         about = await self._get_json("/system")
         if not isinstance(about, dict) or "Version" not in about:
             raise Invalid(f"{self} answers, but not as Orthanc does")
-        return str(about["Version"])
+        return about
 
     async def statistics(self) -> dict[str, int]:
         """Return how many patients, studies, series and instances it has."""
-        found = await self._json("/statistics")
+        found = await self.json("/statistics")
         levels = ("Patients", "Studies", "Series", "Instances")
         return {level.lower(): int(found[f"Count{level}"]) for level in levels}
 
-    async def instances(self) -> AsyncIterator[list[str]]:
-        """Yield the ids of its instances, in pages.
+    async def ids(self, plural: str) -> AsyncIterator[list[str]]:
+        """Yield the ids of its ``patients``, ``studies``, ``series``, ``instances``, in pages.
 
         What comes and goes meanwhile may be missing, and so may what it moves to another page.
         """
         since = 0
-        while page := await self._json(f"/instances?since={since}&limit={_PAGE}"):
+        while page := await self.json(f"/{plural}?since={since}&limit={_PAGE}"):
             yield page
             since += len(page)
 
     async def last_change(self) -> int:
         """Return the number of the last entry in its log of changes; 0: there is none."""
-        return int((await self._json("/changes?last"))["Last"])
+        return int((await self.json("/changes?last"))["Last"])
 
-    async def new_since(self, change: int) -> tuple[list[str], int]:
-        """Return the ids of instances that its log says are new, and how far that was read.
+    async def changes(self, since: int) -> tuple[list[Change], int]:
+        """Return what its log says has happened, and how far that was read.
 
         The whole is read when the number does not change any more.
         """
-        found = await self._json(f"/changes?since={change}&limit={_CHANGES}")
-        new = [each["ID"] for each in found["Changes"] if each["ChangeType"] == "NewInstance"]
-        return new, int(found["Last"])
+        found = await self.json(f"/changes?since={since}&limit={_CHANGES}")
+        listed = [
+            Change(each["ChangeType"], each.get("ResourceType", ""), each.get("ID", ""))
+            for each in found["Changes"]
+        ]
+        return listed, int(found["Last"])
 
     async def describe(self, instance: str) -> dict[str, Any] | None:
         """Return what it says of an instance; None if it has none of that id."""
         try:
-            found = await self._json(f"/instances/{instance}")
+            found = await self.json(f"/instances/{instance}")
         except NotFound:
             return None
         return found if isinstance(found, dict) else None
 
     async def md5(self, instance: str) -> str | None:
         """Return the MD5 of an instance's file as the server states it; None: it does not."""
+        return await self.stated_md5(f"/instances/{instance}/attachments/dicom")
+
+    async def stated_md5(self, attachment: str) -> str | None:
+        """Return the MD5 of an attachment, given its path, as the server states it."""
         try:
-            answer = await self._bytes(f"/instances/{instance}/attachments/dicom/md5")
+            answer = await self.content(f"{attachment}/md5")
         except NotFound:
             return None
         stated = answer.decode("ascii", "replace").strip().lower()
         return stated if len(stated) == 32 else None
 
-    async def download(self, instance: str, write: Callable[[bytes], Awaitable[None]]) -> Received:
-        """Hand the file of an instance to `write`, piece by piece. One try: see `patiently`.
+    async def download(self, path: str, write: Callable[[bytes], Awaitable[None]]) -> Received:
+        """Hand what is at a path to `write`, piece by piece. One try: see `patiently`.
 
         Raises
         ------
@@ -197,7 +217,7 @@ class Orthanc:
             The server does not have it.
         """
         digest, size_bytes = hashlib.md5(usedforsecurity=False), 0
-        async with self._get(f"/instances/{instance}/file") as answer:
+        async with self._get(path) as answer:
             try:
                 async for piece in answer.content.iter_chunked(_CHUNK_BYTES):
                     digest.update(piece)
@@ -207,7 +227,7 @@ class Orthanc:
                 raise PeerUnreachable(f"{self} broke off: {_kind(error)}") from error
         return Received(size_bytes, digest.hexdigest())
 
-    async def upload(self, pieces: Callable[[], AsyncIterator[bytes]], size_bytes: int) -> str:
+    async def upload(self, pieces: Pieces, size_bytes: int) -> str:
         """Post a file; return the id that the server gives it.
 
         Raises
@@ -227,6 +247,38 @@ class Orthanc:
 
         answer = await self.patiently(post)
         return str(answer["ID"])
+
+    async def put(self, path: str, body: bytes | Pieces, size_bytes: int | None = None) -> None:
+        """Put what is copied from another archive; `body` anew at each try.
+
+        Raises
+        ------
+        NotFound
+            The server does not have what the path names.
+        Conflict
+            Somebody has put something else there.
+        Invalid
+            It refuses it.
+        """
+        headers = {"Content-Type": "application/octet-stream", SOURCE_HEADER: MIGRATION}
+        if size_bytes is not None:
+            headers["Content-Length"] = str(size_bytes)
+
+        async def put() -> None:
+            data = body if isinstance(body, bytes) else body()
+            async with self._request("PUT", path, data=data, headers=headers):
+                pass
+
+        await self.patiently(put)
+
+    async def ask(self, path: str, body: Any) -> Any:
+        """Post a question as JSON, and return the answer."""
+
+        async def post() -> Any:
+            async with self._request("POST", path, json=body) as answer:
+                return await answer.json(content_type=None)
+
+        return await self.patiently(post)
 
     async def patiently(self, function: Callable[[], Awaitable[T]]) -> T:
         """Call `function` until it does not fail for the moment, or patience ends.
@@ -252,7 +304,14 @@ class Orthanc:
                     raise
             await asyncio.sleep(self._pace.pause_seconds(failures))
 
-    async def _json(self, path: str) -> Any:
+    async def json(self, path: str) -> Any:
+        """Return what is at a path, which is JSON.
+
+        Raises
+        ------
+        NotFound
+            The server does not have it.
+        """
         return await self.patiently(lambda: self._get_json(path))
 
     async def _get_json(self, path: str) -> Any:
@@ -262,7 +321,15 @@ class Orthanc:
             except ValueError as error:
                 raise Invalid(f"{self} answers, but not as Orthanc does") from error
 
-    async def _bytes(self, path: str) -> bytes:
+    async def content(self, path: str) -> bytes:
+        """Return what is at a path, as it is.
+
+        Raises
+        ------
+        NotFound
+            The server does not have it.
+        """
+
         async def get() -> bytes:
             async with self._get(path) as answer:
                 return await answer.read()
@@ -323,6 +390,8 @@ async def _fault(server: Orthanc, answer: aiohttp.ClientResponse) -> HilumError:
     status = answer.status
     if status == 404:
         return NotFound(f"{server} does not have it")
+    if status == 409:
+        return Conflict(f"{server} has something else there{await _reason(answer)}")
     if status == 401:
         return Invalid(f"{server} asks for a user and a password, or for others than these")
     if status == 429 or status >= 500:

@@ -2,14 +2,17 @@
 
 import hashlib
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import IO, BinaryIO, Final, Protocol, cast
 
 from hilum.core.errors import NotFound
 from hilum.holdings import OpenIndex
+from hilum.moving.folder_notes import FolderNotes
+from hilum.moving.notes import NoteSource
 from hilum.moving.orthanc import Orthanc
+from hilum.moving.server_notes import ServerNotes
 from hilum.moving.threads import in_thread
 
 _IN_MEMORY_BYTES: Final = 16 << 20
@@ -27,6 +30,11 @@ class Quarantined:
 
 class Side(Protocol):
     """One of two that are compared."""
+
+    @property
+    def notes(self) -> NoteSource:
+        """What people have noted."""
+        ...
 
     async def counts(self) -> dict[str, int]:
         """Return how many patients, studies, series and instances there are."""
@@ -60,10 +68,17 @@ class Side(Protocol):
 
 
 class Server:
-    """A `Side` that is an Orthanc, or a node that speaks its language."""
+    """A `Side` that is an Orthanc, or a node that speaks its language.
 
-    def __init__(self, server: Orthanc) -> None:
+    Parameters
+    ----------
+    names
+        Numbers of metadata by name, if it does not tell.
+    """
+
+    def __init__(self, server: Orthanc, names: Mapping[str, int]) -> None:
         self._server = server
+        self.notes: NoteSource = ServerNotes(server, names)
 
     async def counts(self) -> dict[str, int]:
         """See `Side.counts`."""
@@ -71,7 +86,7 @@ class Server:
 
     async def instances(self) -> set[str]:
         """See `Side.instances`."""
-        return {each async for page in self._server.instances() for each in page}
+        return {each async for page in self._server.ids("instances") for each in page}
 
     async def sop_instance_uid(self, instance: str) -> str | None:
         """See `Side.sop_instance_uid`."""
@@ -97,7 +112,7 @@ class Server:
                 await in_thread(file.write, piece)
 
             try:
-                await self._server.download(instance, write)
+                await self._server.download(f"/instances/{instance}/file", write)
             except BaseException:
                 file.close()
                 raise
@@ -117,6 +132,7 @@ class Folder:
 
     def __init__(self, opened: OpenIndex) -> None:
         self._opened = opened
+        self.notes: NoteSource = FolderNotes(opened.database)
         # Of a million instances a quarter of a gigabyte; all else of them is asked for.
         self._digests: dict[str, bytes] = {}
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Final, Protocol
@@ -10,7 +10,10 @@ from typing import Final, Protocol
 from hilum.core.errors import HilumError, Invalid, NotFound, Temporary
 from hilum.core.instance import MIGRATION, Origin
 from hilum.holdings import Core
+from hilum.moving.folder_notes import FolderNotes
+from hilum.moving.notes import NoteTarget
 from hilum.moving.orthanc import Orthanc, ServerFault
+from hilum.moving.server_notes import ServerNotes
 from hilum.moving.threads import in_thread
 from hilum.services.ingest import Receipt
 from hilum.storage.spool import SpoolWriter
@@ -53,6 +56,11 @@ class Reception(Protocol):
 class Target(Protocol):
     """A node that instances move to."""
 
+    @property
+    def notes(self) -> NoteTarget:
+        """Where what people have noted moves to."""
+        ...
+
     async def present(self, instances: Collection[str]) -> set[str]:
         """Return which of these ids the node has, with their bytes."""
         ...
@@ -78,6 +86,7 @@ class DataFolder:
     def __init__(self, core: Core) -> None:
         self._core = core
         self._receipts: dict[str, Receipt] = {}
+        self.notes: NoteTarget = FolderNotes(core.database)
 
     async def present(self, instances: Collection[str]) -> set[str]:
         """See `Target.present`."""
@@ -146,14 +155,15 @@ class _Spooling:
 class RunningNode:
     """A node that serves, asked as a client of Orthanc asks."""
 
-    def __init__(self, node: Orthanc) -> None:
+    def __init__(self, node: Orthanc, names: Mapping[str, int]) -> None:
         self._node = node
+        self.notes: NoteTarget = ServerNotes(node, names)
         self._instances: set[str] | None = None
 
     async def present(self, instances: Collection[str]) -> set[str]:
         """See `Target.present`. All ids are listed once, which is cheaper than to ask for each."""
         if self._instances is None:
-            self._instances = {each async for page in self._node.instances() for each in page}
+            self._instances = {each async for page in self._node.ids("instances") for each in page}
         return self._instances.intersection(instances)
 
     async def begin(self) -> "_Posting":
@@ -220,7 +230,9 @@ async def md5_of(server: Orthanc, instance: str) -> str:
     async def ignore(_piece: bytes) -> None:
         await asyncio.sleep(0)
 
-    return (await server.patiently(lambda: server.download(instance, ignore))).md5
+    return (
+        await server.patiently(lambda: server.download(f"/instances/{instance}/file", ignore))
+    ).md5
 
 
 def _require_id(instance: str, given: str) -> None:

@@ -28,6 +28,7 @@ from tests.flaky_server import flaky
 from tests.generated import ct, uid
 from tests.integration.test_ingest import PATH_AS_UID, part10
 from tests.nodes import running, wait_until
+from tests.orthanc.judged import instance_id, patient_id, series_id, study_id
 from tests.orthancs import RunningOrthanc, running_orthanc
 
 pytestmark = pytest.mark.usefixtures("logging_as_it_was")
@@ -117,7 +118,8 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningOrthanc]:
 @pytest.fixture(scope="module")
 def reused(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningOrthanc]:
     """An Orthanc for the tests of the module, one after the other: it takes seconds to stop."""
-    with running_orthanc(tmp_path_factory.mktemp("reused")) as orthanc:
+    folder = tmp_path_factory.mktemp("reused")
+    with running_orthanc(folder, UserMetadata={"CaseId": 1024}) as orthanc:
         yield orthanc
 
 
@@ -134,6 +136,139 @@ def small(reused: RunningOrthanc) -> RunningOrthanc:
 def delete(orthanc: RunningOrthanc, path: str) -> None:
     request = urllib.request.Request(orthanc.http_url + path, method="DELETE")
     urllib.request.urlopen(request, timeout=30).close()
+
+
+def put(url: str, content: bytes) -> None:
+    request = urllib.request.Request(url, content, method="PUT")
+    urllib.request.urlopen(request, timeout=30).close()
+
+
+def get(url: str) -> bytes:
+    with urllib.request.urlopen(url, timeout=30) as answer:
+        return bytes(answer.read())
+
+
+#: More than GridFS keeps in one piece.
+REPORT = bytes(range(256)) * 1500
+#: What people have noted of the slices of `small`, at all levels; of text, and what is none.
+NOTES = {
+    f"/patients/{patient_id(1)}/metadata/CaseId": b"P-1",
+    f"/studies/{study_id(1)}/metadata/CaseId": b"S-1",
+    f"/studies/{study_id(1)}/metadata/1030": b"\xff\xfe",
+    f"/studies/{study_id(1)}/attachments/1099": REPORT,
+    f"/series/{series_id(1)}/metadata/1030": "Größe".encode(),
+    f"/instances/{instance_id(1, 2)}/metadata/65535": b"last",
+    f"/instances/{instance_id(1, 2)}/attachments/1024": b"",
+    f"/patients/{patient_id(1)}/protected": b"1",
+    # What a plugin of Orthanc keeps to be faster is nobody's.
+    f"/series/{series_id(1)}/attachments/4301": b"cache",
+}
+CACHES = 1
+
+
+@pytest.fixture
+def noted(small: RunningOrthanc) -> RunningOrthanc:
+    """`small`, with notes of people."""
+    for path, value in NOTES.items():
+        put(small.http_url + path, value)
+    return small
+
+
+def told(url: str, path: str) -> bytes:
+    """What a server says that is noted under a path of `NOTES`."""
+    return get(url + path + ("/data" if "attachments" in path else ""))
+
+
+NAMED = {"HILUM_HTTP_USER_METADATA": '{"CaseId": 1024}'}
+
+
+def test_what_people_have_noted_moves_and_is_compared(
+    noted: RunningOrthanc, make_here: Callable[..., Here]
+) -> None:
+    here = make_here(**NAMED)
+    done = here.hilum("migrate", "orthanc", noted.http_url)
+    assert done.returncode == 0, done.stdout
+    assert f"{len(NOTES) - CACHES} notes" in done.stdout
+    assert "notes" not in here.hilum("migrate", "orthanc", noted.http_url).stdout
+    compared = here.hilum("compare", "orthanc", noted.http_url)
+    assert (compared.returncode, compared.stdout) == (0, "")
+    # What has changed since, in Orthanc's log alone.
+    changed = f"/studies/{study_id(1)}/metadata/CaseId"
+    put(noted.http_url + changed, b"S-2")
+    put(f"{noted.http_url}/series/{series_id(1)}/attachments/1100", b"new")
+    delete(noted, f"/instances/{instance_id(1, 2)}/metadata/65535")
+    found = json.loads(here.hilum("compare", "orthanc", noted.http_url, "--json").stdout)
+    assert found["notes"] == [
+        {
+            "resource": f"/instances/{instance_id(1, 2)}",
+            "reason": "metadata 65535 is here only",
+        },
+        {"resource": f"/series/{series_id(1)}", "reason": "attachment 1100 is there only"},
+        {"resource": f"/studies/{study_id(1)}", "reason": "metadata 1024 is not the same"},
+    ]
+    assert not found["equal"]
+    since = done.stdout.split("--since ")[1].split()[0]
+    with flaky(noted.http_url) as server:
+        again = here.hilum("migrate", "orthanc", server.url, "--since", since)
+        assert "2 notes" in again.stdout
+        assert not [path for path in server.asked if "?since" in path and "changes" not in path]
+    table = here.hilum("compare", "orthanc", noted.http_url)
+    assert (table.returncode, table.stdout.count("metadata")) == (1, 1)
+
+
+def test_notes_that_cannot_be_copied_are_reported(
+    noted: RunningOrthanc, make_here: Callable[..., Here]
+) -> None:
+    put(f"{noted.http_url}/instances/{post(noted, PATH_AS_UID)}/metadata/1024", b"x")
+
+    def misbehave(path: str, times: int) -> str:
+        return "flip" if path.endswith("attachments/1099/data") else ""
+
+    here = make_here()  # where nobody knows the number of CaseId
+    with flaky(noted.http_url, misbehave) as server:
+        done = here.hilum("migrate", "orthanc", server.url)
+    assert done.returncode == 1
+    assert done.stdout.count("metadata CaseId has a number") == 2
+    assert done.stdout.count("it has notes in Orthanc, and is not here") == 1
+    assert done.stdout.count("MD5 of what came") == 1
+    assert f"{len(NOTES) - CACHES - 3} notes" in done.stdout
+
+
+def test_notes_move_into_a_node_that_runs_and_out_of_it(
+    noted: RunningOrthanc, make_here: Callable[..., Here]
+) -> None:
+    here, away = make_here(**NAMED), make_here(**NAMED)
+    settings = {name: here.environment[name] for name in here.environment if "HILUM" in name}
+    with running(here.folder, **settings) as node:
+        for number in range(3):
+            put_in = urllib.request.Request(
+                f"{node.http_url}/instances", part10(ct(number, size=32)), method="POST"
+            )
+            urllib.request.urlopen(put_in, timeout=30).close()
+        own = f"/studies/{study_id(1)}/metadata/CaseId"
+        put(node.http_url + own, b"somebody's")
+        put(f"{node.http_url}/studies/{study_id(1)}/labels/urgent", b"")
+        done = away.hilum("migrate", "orthanc", noted.http_url, "--to", node.http_url)
+        # What somebody has noted here is not replaced, and said to be another.
+        assert done.returncode == 1
+        assert "something else is noted here under 1024" in done.stdout
+        assert told(node.http_url, own) == b"somebody's"
+        for path, value in NOTES.items():
+            if path != own and not path.endswith("4301"):
+                assert told(node.http_url, path) == value
+        put(node.http_url + own, b"S-1")
+        compared = away.hilum(
+            "compare", "orthanc", noted.http_url, "--with", node.http_url, "--json"
+        )
+        assert json.loads(compared.stdout)["notes"] == [
+            {"resource": f"/studies/{study_id(1)}", "reason": "label urgent is here only"}
+        ]
+        # Labels are of Orthanc 1.12, whose language the node speaks.
+        assert away.hilum("migrate", "orthanc", node.http_url).returncode == 0
+        assert away.hilum("compare", "orthanc", node.http_url).stdout == ""
+    with pymongo.MongoClient(away.environment["HILUM_MONGODB_URI"]) as client:
+        database = client[away.environment["HILUM_MONGODB_DATABASE"]]
+        assert database.attached.distinct("labels") == ["urgent"]
 
 
 def ids_stored(here: Here) -> set[str]:

@@ -13,6 +13,7 @@ from hilum.http.orthanc.errors import UNKNOWN_RESOURCE, Refusal
 from hilum.http.orthanc.lists import wants
 from hilum.http.orthanc.own_names import FIRST, LAST, OwnNames
 from hilum.http.orthanc.resources import id_of, level_of, path_of
+from hilum.http.orthanc.store import is_migration
 from hilum.http.orthanc.styled import json_answer
 from hilum.http.orthanc.system import moment
 from hilum.http.reception import SOURCE
@@ -21,7 +22,7 @@ from hilum.index.attached import Attached, Entry
 from hilum.index.resources import Resource, Resources
 
 #: Orthanc's numbers for what it notes itself.
-_NUMBERS: Final = {
+BUILT_IN: Final = {
     "IndexInSeries": 1,
     "ReceptionDate": 2,
     "RemoteAET": 3,
@@ -92,7 +93,10 @@ class MetadataRoutes:
         resource = await self._resources.one(level_of(request), id_of(request))
         await self._check_revision(request, resource, number)
         value = await request.read()
-        entry = await self._attached.set_metadata(resource.level, resource.id, number, value)
+        put = self._attached.set_metadata
+        if is_migration(request):
+            put = self._attached.copy_metadata
+        entry = await put(resource.level, resource.id, number, value)
         return web.Response(content_type="text/plain", headers={"ETag": _etag(entry)})
 
     async def _delete(self, request: web.Request) -> web.Response:
@@ -141,7 +145,7 @@ async def metadata_of(
 
 def names_of_metadata(own: Mapping[str, int]) -> OwnNames:
     """Return the names of all metadata: Orthanc's, and those that clients have for theirs."""
-    return OwnNames({**own, **_NUMBERS})
+    return OwnNames({**own, **BUILT_IN})
 
 
 def texts(metadata: Mapping[int, Entry], names: OwnNames) -> dict[str, str]:
@@ -177,7 +181,7 @@ def _built_in(resource: Resource) -> dict[int, str]:
         expected = expected_number(resource.main)
         if expected is not None:
             known["ExpectedNumberOfInstances"] = str(expected)
-    return dict(sorted((_NUMBERS[name], text) for name, text in known.items()))
+    return dict(sorted((BUILT_IN[name], text) for name, text in known.items()))
 
 
 def _text(entry: Entry) -> str:

@@ -10,6 +10,7 @@ from aiohttp import web
 from hilum.core.errors import Corrupt, NotFound
 from hilum.http.orthanc.own_names import FIRST, LAST, OwnNames
 from hilum.http.orthanc.resources import id_of, level_of
+from hilum.http.orthanc.store import is_migration
 from hilum.http.orthanc.styled import json_answer, text_answer
 from hilum.index.attachments import Attachment, Attachments
 from hilum.index.resources import Resources
@@ -38,7 +39,9 @@ class OwnAttachments:
         number = self._own_number(request)
         resource = await self._resources.one(level_of(request), id_of(request))
         await self._check_revision(request, resource.id, number)
-        attached = await self._attachments.put(resource.id, number, _body(request))
+        attached = await self._attachments.put(
+            resource.id, number, _body(request), copied=is_migration(request)
+        )
         return web.json_response({}, headers={"ETag": _etag(attached)})
 
     async def delete(self, request: web.Request) -> web.Response:

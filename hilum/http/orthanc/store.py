@@ -60,9 +60,7 @@ class Store:
         parser: BodyParser = WholeBody(request.content_type)
         if request.content_type == _FORM:
             parser = MultipartParser(boundary_of(request.headers["Content-Type"]))
-        # `hilum migrate` says so of itself; nobody else has a name to claim.
-        migrated = request.headers.get(SOURCE_HEADER) == MIGRATION
-        source = MIGRATION if migrated else SOURCE
+        source = MIGRATION if is_migration(request) else SOURCE
         reception = _FilesReception(self._intake.ingest, parser, source)
         arrivals = await self._intake.receive(request, reception)
         arrivals = await self._intake.settled(arrivals)
@@ -70,6 +68,12 @@ class Store:
         if len(reception.files) == 1 and not reception.files[0].is_archive:
             return json_answer(_told(_only(arrivals)))
         return json_answer(_all_told(arrivals))
+
+
+def is_migration(request: web.Request) -> bool:
+    """Return whether what comes is copied from another archive."""
+    # `hilum migrate` says so of itself; nobody else has a name to claim.
+    return request.headers.get(SOURCE_HEADER) == MIGRATION
 
 
 def _only(arrivals: Sequence[Arrival]) -> Receipt:
