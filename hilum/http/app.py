@@ -35,6 +35,7 @@ from hilum.http.protection import ProtectionRoutes
 from hilum.http.queue import Queues
 from hilum.http.retention import RetentionRoutes
 from hilum.http.routes import note_route
+from hilum.http.slashes import forgive_slashes
 from hilum.http.studies import Studies
 from hilum.http.study_archive import StudyArchives
 from hilum.http.trash import TrashRoutes
@@ -134,6 +135,7 @@ def make_app(services: Services) -> web.Application:
             speak_orthanc,
             cross_origin.middleware(),
             guard.middleware(),
+            forgive_slashes,
         ],
         client_max_size=_BODY_BYTES,
     )

@@ -1,14 +1,18 @@
 """Who is let in, and which requests a browser is not to make for others."""
 
 import base64
+import re
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import aiohttp
 import pytest
 from structlog.testing import capture_logs
+from yarl import URL
 
+from hilum.http.app import make_app
 from hilum.http.metrics import Metrics
 from hilum.index.database import Database
 from tests.integration.http_node import HttpNode, http_node
@@ -29,6 +33,11 @@ def basic(name: str, password: str) -> dict[str, str]:
     return {"Authorization": f"Basic {token}"}
 
 
+def written(client: aiohttp.ClientSession, path: str) -> URL:
+    """Return the address of a path, character by character."""
+    return URL(f"{client._base_url}".rstrip("/") + path, encoded=True)
+
+
 async def test_without_users_everybody_is_let_in(node: HttpNode) -> None:
     assert (await node.client.get("/api/dicom/studies")).status == 200
 
@@ -43,6 +52,25 @@ async def test_with_users_nothing_but_health_answers_a_stranger(node: HttpNode) 
         assert (await client.get("/no/such/route")).status == 401
         assert (await client.get("/health")).status == 200
         assert (await client.get("/health/db")).status == 200
+
+
+async def test_no_way_of_writing_a_path_leads_past_the_guard(node: HttpNode) -> None:
+    resources = make_app(node.services).router.resources()
+    routes = {re.sub(r"\{.*?\}", "1", each.canonical) for each in resources} - {"/"}
+    assert len(routes) > 100
+    async with serving(node, users=USERS) as client:
+        for route in routes:
+            for path in (route, f"{route}/", f"{route}//?expand", f"/{route}"):
+                answer = await client.get(written(client, path))
+                assert answer.status == 401 or path.startswith("/health"), path
+
+
+@pytest.mark.parametrize("path", ["/instances/", "//instances", "/api/dicom/upload/"])
+async def test_a_strange_page_has_no_browser_post_by_another_way(node: HttpNode, path: str) -> None:
+    headers = {"Sec-Fetch-Site": "cross-site"}
+    async with serving(node) as client:
+        answer = await client.post(written(client, path), data=b"x", headers=headers)
+        assert answer.status == 403
 
 
 @pytest.mark.parametrize(("name", "password"), USERS.items())

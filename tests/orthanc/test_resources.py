@@ -105,6 +105,13 @@ def test_a_slash_at_the_end_means_nothing(stored: SideBySide) -> None:
     stored.same(f"/studies/{key}/series/?short", differs=NEWER, key=in_order)
 
 
+def test_slashes_in_a_row_are_one(stored: SideBySide) -> None:
+    """As of a base that ends with one, and a path that begins with one."""
+    assert stored.same("//studies", key=sorted) == stored.same("/studies", key=sorted)
+    key = stored.ids("studies")[0]
+    stored.same(f"//studies//{key}/series?short", differs=NEWER, key=in_order)
+
+
 def test_what_is_stored_again_is_known(stored: SideBySide) -> None:
     files = given_files()[:3]
     for path in files:

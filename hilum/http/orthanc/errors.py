@@ -25,7 +25,7 @@ from hilum.core.errors import (
     Unsupported,
 )
 from hilum.http.errors import status_of
-from hilum.http.routes import note, route_name
+from hilum.http.routes import route_name
 from hilum.services.jobs import Cancelled
 
 log = structlog.get_logger(__name__)
@@ -185,7 +185,7 @@ async def speak_orthanc(request: web.Request, handler: Handler) -> web.StreamRes
     if not speaks_orthanc(request.path):
         return await handler(request)
     try:
-        return await _handle(request, handler)
+        return await handler(request)
     except Refusal as error:
         return error_answer(request, error.status, error.number, str(error))
     except HilumError as error:
@@ -207,19 +207,6 @@ async def speak_orthanc(request: web.Request, handler: Handler) -> web.StreamRes
     except Exception:
         log.exception("http_fault", route=route_name(request))
         return error_answer(request, 500, -1)
-
-
-async def _handle(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Have a request answered; a slash at the end of its path means nothing, as to Orthanc."""
-    path = request.path.rstrip("/")
-    if request.match_info.http_exception is None or not path or path == request.path:
-        return await handler(request)
-    plain = request.clone(rel_url=request.rel_url.with_path(path).with_query(request.query))
-    found = await request.app.router.resolve(plain)
-    found.add_app(request.app)
-    plain._match_info = found
-    note(request, found)
-    return await found.handler(plain)
 
 
 def _reason(status: int) -> str:
