@@ -70,5 +70,6 @@ def tasks_of_the_leader(settings: Settings, core: Core, deliveries: Deliveries) 
         lambda: keep_giving_way(core.trashcan, reserve),
     ]
     if core.retention.planner.rules.any:
-        tasks.append(lambda: keep_retaining(core.retention))
+        every_seconds = settings.retention.every_minutes * 60
+        tasks.append(lambda: keep_retaining(core.retention, every_seconds))
     return tasks

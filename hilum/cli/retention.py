@@ -55,7 +55,8 @@ def resume(
             await candidates.resume()
 
     asyncio.run(run())
-    console.print("retention goes on within five minutes")
+    minutes = f"{settings.retention.every_minutes:g} minutes"
+    console.print(f"retention goes on within {minutes}")
 
 
 def _show(settings: Settings, plan: Plan, shown: int | None) -> None:

@@ -287,6 +287,10 @@ class RetentionSettings(Section):
         description="Only studies that have nothing but these modalities, separated by commas; "
         "empty: all studies",
     )
+    every_minutes: Annotated[float, Field(gt=0, le=10_080, allow_inf_nan=False)] = Field(
+        default=5.0,
+        description="How often the rules are applied; for the first time so long after a start",
+    )
 
 
 class LogSettings(Section):

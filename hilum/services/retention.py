@@ -41,7 +41,6 @@ _PROOF_BYTES: Final = 64 << 20
 #: Some file systems free blocks a while after their last name is gone.
 _FREED_SECONDS: Final = 10.0
 _GLANCE_SECONDS: Final = 0.1
-_PAUSE_SECONDS: Final = 300.0
 
 
 class Retention:
@@ -142,7 +141,7 @@ class Retention:
             await asyncio.sleep(_GLANCE_SECONDS)
 
 
-async def keep_retaining(retention: Retention, every_seconds: float = _PAUSE_SECONDS) -> None:
+async def keep_retaining(retention: Retention, every_seconds: float) -> None:
     """Delete by rule now and then, until cancelled; for the leader.
 
     Not at once: who has set a rule, started a node and been frightened has time to stop it.

@@ -1,10 +1,12 @@
 """Retention: what goes, what stays, and that it ends."""
 
 import io
+import json
 import os
 import secrets
 import subprocess
 import sys
+import urllib.request
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -33,7 +35,7 @@ from tests.integration.test_dicomweb_stow import digests, encoded, part, related
 from tests.integration.test_disk_faults import free, mounted
 from tests.integration.test_protection import protect
 from tests.integration.test_trash import kept, told, trash
-from tests.nodes import running
+from tests.nodes import running, wait_until
 
 __all__ = ["mounted"]  # a fixture
 
@@ -359,4 +361,58 @@ def test_the_preview_of_the_command_line_runs_beside_a_node(
         assert node.get_json("/api/dicom/studies")["total"] == 1
         assert node.get_json("/api/retention/preview")["data"]["studyCount"] == 0
     with pymongo.MongoClient[Any](mongodb_uri) as client:
+        client.drop_database(name)
+
+
+@pytest.mark.timeout(120)
+def test_a_node_deletes_by_rule_again_and_again(mongodb_uri: str, tmp_path: Path) -> None:
+    """Whichever worker leads; what is had back is left alone."""
+    name = f"test_{secrets.token_hex(6)}"
+    settings = {
+        "HILUM_MONGODB_URI": mongodb_uri,
+        "HILUM_MONGODB_DATABASE": name,
+        "HILUM_WORKERS": "2",
+        "HILUM_RETENTION_MAX_AGE_DAYS": "30",
+        "HILUM_RETENTION_EVERY_MINUTES": "0.01",
+    }
+    with (
+        running(tmp_path / "node", **settings) as node,
+        pymongo.MongoClient[Any](mongodb_uri) as client,
+    ):
+        files = [ct_files(tmp_path / str(n), 2, study=n) for n in (1, 2, 3)]
+        sent = dcmtk.run("storescu", "-v", *node.peer, *(each for study in files for each in study))
+        assert sent.output.count("Received Store Response (Success)") == 6
+
+        def age(study: int) -> None:
+            old = {"$set": came(datetime.now(UTC) - timedelta(days=40))}
+            client[name]["studies"].update_one({"StudyInstanceUID": uid(study)}, old)
+
+        def there() -> set[str]:
+            found = node.get_json("/api/dicom/studies")["data"]
+            return {each["studyInstanceUID"] for each in found}
+
+        age(1)
+        wait_until(lambda: there() == {uid(2), uid(3)}, what="the old study is deleted")
+        (entry,) = wait_until(
+            lambda: [e for e in node.get_json("/api/trash")["data"] if e["state"] == "kept"],
+            what="it can be had back",
+        )
+        assert (entry["by"], entry["studyInstanceUID"], entry["instanceCount"]) == (
+            "retention",
+            uid(1),
+            2,
+        )
+        restore = f"{node.http_url}/api/trash/{entry['id']}/restore"
+        with urllib.request.urlopen(urllib.request.Request(restore, method="POST")) as answer:
+            assert json.load(answer)["data"]["instances"] == 2
+        age(2)
+        wait_until(lambda: uid(2) not in there(), what="the next one is deleted")
+        assert there() == {uid(1), uid(3)}
+
+        def runs() -> list[int]:
+            lines = [json.loads(line) for line in node.log.splitlines() if line[:1] == "{"]
+            return [each["studies"] for each in lines if each["event"] == "retention"]
+
+        # One worker's, and once each.
+        wait_until(lambda: runs() == [1, 1], what="both runs are told")
         client.drop_database(name)
