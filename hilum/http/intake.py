@@ -62,13 +62,20 @@ class Intake:
         """Stop the threads when the last upload is done (`web.Application.on_cleanup`)."""
         await asyncio.to_thread(self._threads.shutdown)
 
-    async def receive(self, request: web.Request, reception: Reception) -> list[Arrival]:
+    async def receive(
+        self, request: web.Request, reception: Reception, *codings: str
+    ) -> list[Arrival]:
         """Feed the body of `request` to `reception`, and return what became of its files.
+
+        Parameters
+        ----------
+        codings
+            How the body may be compressed as a whole, for `reception` to unpack it.
 
         Raises
         ------
         aiohttp.web.HTTPUnsupportedMediaType
-            The body is compressed as a whole.
+            The body is compressed as a whole, in another way.
         aiohttp.web.HTTPRequestTimeout
             It stopped coming.
 
@@ -78,8 +85,8 @@ class Intake:
         """
         request[_BEGUN] = time.monotonic()
         CLIENT.set(request.remote or "")
-        if request.headers.get("Content-Encoding", "identity") != "identity":
-            raise web.HTTPUnsupportedMediaType(text="an upload is not compressed as a whole")
+        if coding_of(request) not in {"identity", *codings}:
+            raise web.HTTPUnsupportedMediaType(text="the upload is compressed as a whole")
         try:
             await self._feed(request.content, reception)
         finally:
@@ -157,6 +164,11 @@ class Intake:
         # With its context: a thread must know on whose request it is at work.
         run = copy_context().run
         return asyncio.get_running_loop().run_in_executor(self._threads, run, function, *arguments)
+
+
+def coding_of(request: web.Request) -> str:
+    """Return how a body is compressed as a whole: ``identity`` if it is not."""
+    return request.headers.get("Content-Encoding", "identity").strip().lower()
 
 
 def _upload(kind: str, request: web.Request, arrivals: Sequence[Arrival]) -> Upload:

@@ -44,6 +44,8 @@ class HttpServer:
             access_log=logging.getLogger(__name__),
             keepalive_timeout=keepalive_seconds,
             shutdown_timeout=shutdown_seconds,
+            # It would be done on the loop, and what breaks off would pass for whole.
+            auto_decompress=False,
         )
 
     async def start(self) -> None:

@@ -1,10 +1,11 @@
 """Resources, lists, what contains what: the same files in both, the same answers."""
 
+import gzip
 from pathlib import Path
 
 import pytest
 
-from tests.generated import uid
+from tests.generated import ct_files, uid
 from tests.orthanc.corpus import given_files, zipped
 from tests.orthanc.side_by_side import NEWER, SideBySide, ask, in_order
 
@@ -124,3 +125,22 @@ def test_what_is_stored_again_is_known(stored: SideBySide) -> None:
 @pytest.mark.parametrize("body", [b"", b"hello", b"GIF89a" + b"\1" * 999])
 def test_what_is_no_dicom_is_refused(stored: SideBySide, body: bytes) -> None:
     assert stored.refused("/instances", "POST", body) == 400
+
+
+def test_what_is_compressed_as_a_whole_is_unpacked(stored: SideBySide, tmp_path: Path) -> None:
+    [path] = ct_files(tmp_path, 1, study="gzip", size=64)
+    packed = gzip.compress(path.read_bytes())
+    for body, coding in ((packed[:-9], "gzip"), (packed, "deflate")):
+        ours, theirs = stored.both("/instances", "POST", body, content_encoding=coding)
+        # Orthanc takes what it does not know as it is, and finds no DICOM in it.
+        assert theirs.status == 400
+        assert ours.status == (400 if coding == "gzip" else 415)
+    for coding in ("gzip", "GZip"):
+        ours, theirs = stored.both("/instances", "POST", packed, content_encoding=coding)
+        assert (ours.status, ours.json) == (theirs.status, theirs.json) == (200, theirs.json)
+    key = ours.json["ID"]
+    assert stored.same(f"/instances/{key}/file") == path.read_bytes()
+    # Other requests are not unpacked.
+    query = gzip.compress(b'{"Level": "Study", "Query": {}}')
+    ours, theirs = stored.both("/tools/find", "POST", query, content_encoding="gzip")
+    assert ours.status == theirs.status == 400

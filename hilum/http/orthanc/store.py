@@ -14,7 +14,8 @@ from hilum.http.archive import ArchiveLimits
 from hilum.http.body import BodyParser, WholeBody
 from hilum.http.errors import status_of
 from hilum.http.form import UploadedFile
-from hilum.http.intake import Intake
+from hilum.http.gunzip import Gunzip
+from hilum.http.intake import Intake, coding_of
 from hilum.http.multipart import MultipartParser, PartBegins, boundary_of
 from hilum.http.orthanc.errors import BAD_FILE_FORMAT, Refusal
 from hilum.http.orthanc.styled import json_answer
@@ -24,6 +25,7 @@ from hilum.services.ingest import Ingest, Receipt
 
 #: Where what is posted comes from, if it is ``migration``.
 SOURCE_HEADER: Final = "Hilum-Source"
+_GZIP: Final = "gzip"
 _FORM: Final = "multipart/form-data"
 #: Outcomes after which nothing has changed for those who read.
 _KNOWN: Final = frozenset({Outcome.ALREADY_STORED, Outcome.KEPT_CURRENT})
@@ -60,9 +62,11 @@ class Store:
         parser: BodyParser = WholeBody(request.content_type)
         if request.content_type == _FORM:
             parser = MultipartParser(boundary_of(request.headers["Content-Type"]))
+        if coding_of(request) == _GZIP:
+            parser = Gunzip(parser)
         source = MIGRATION if is_migration(request) else SOURCE
         reception = _FilesReception(self._intake.ingest, parser, source)
-        arrivals = await self._intake.receive(request, reception)
+        arrivals = await self._intake.receive(request, reception, _GZIP)
         arrivals = await self._intake.settled(arrivals)
         await self._intake.record("orthanc", request, arrivals)
         if len(reception.files) == 1 and not reception.files[0].is_archive:
