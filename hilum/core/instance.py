@@ -7,7 +7,7 @@ bytes with a `Blob`, `services` puts the two together as an `Instance`, `index` 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
 from hilum.core.identifiers import public_id
@@ -17,11 +17,14 @@ from hilum.core.identifiers import public_id
 Attributes: TypeAlias = dict[str, dict[str, Any]]
 
 
-# Instances arrive a series at a time, and share the public ids of all that contains them.
+# Instances arrive a series at a time, and share the public ids of all that contains them. That
+# of an instance itself is asked for a few times on its way. (A `cached_property` takes a lock
+# that is one for all, and threads that receive would wait for each other.)
 _shared_id = lru_cache(256)(public_id)
+_instance_id = lru_cache(4096)(public_id)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Identity:
     """The four identifiers of an instance, without padding, and its public ids."""
 
@@ -37,25 +40,25 @@ class Identity:
     def _hashed(self) -> str:
         return self.patient_id if self.hashed_patient_id is None else self.hashed_patient_id
 
-    @cached_property
+    @property
     def patient(self) -> str:
         """Public id of the patient."""
         return _shared_id(self._hashed)
 
-    @cached_property
+    @property
     def study(self) -> str:
         """Public id of the study."""
         return _shared_id(self._hashed, self.study_instance_uid)
 
-    @cached_property
+    @property
     def series(self) -> str:
         """Public id of the series."""
         return _shared_id(self._hashed, self.study_instance_uid, self.series_instance_uid)
 
-    @cached_property
+    @property
     def instance(self) -> str:
         """Public id of the instance."""
-        return public_id(
+        return _instance_id(
             self._hashed,
             self.study_instance_uid,
             self.series_instance_uid,

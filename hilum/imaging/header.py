@@ -6,7 +6,7 @@ scanner does it; what it does not take for granted goes to pydicom (`careful_sca
 
 import struct
 from functools import lru_cache
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
 from pydicom.datadict import dictionary_VR
 
@@ -42,12 +42,10 @@ from hilum.imaging.scan import (
 _HEAD_BYTES: Final = 32 << 10
 _PATIENT_ID: Final = 0x00100020
 _WANTED: Final = INDEX_TAGS | {SPECIFIC_CHARACTER_SET}
-# The instances of a series say the same in most of their elements: of 48 in a CT slice, 40.
-# Half the time of understanding a header goes with them. Nobody changes what a header holds.
-_SHARED_BYTES: Final = 64
-_shared_element = lru_cache(maxsize=4096)(element)
-_shared_text = lru_cache(maxsize=4096)(text)
 _DICTIONARY: Final = {tag: (f"{tag:08X}", dictionary_VR(tag)) for tag in INDEX_TAGS}
+_SEQUENCES: Final = frozenset(tag for tag, (_, vr) in _DICTIONARY.items() if vr == "SQ")
+# Longer values are seldom the same in the next instance.
+_SHARED_BYTES: Final = 64
 
 
 def read_header(file: BinaryIO) -> Header:
@@ -126,22 +124,45 @@ def _attributes(scanned: Scanned) -> tuple[Attributes, dict[str, str]]:
     attributes: Attributes = {}
     main_tags: dict[str, str] = {}
     for tag, value in scanned.values.items():
-        key, dictionary_vr = _DICTIONARY[tag]
-        vr = value.vr
-        if vr != dictionary_vr:
-            vr = _usable_vr(vr, dictionary_vr)
-        if vr == "SQ":
-            items = _items(value, codecs)
-            attributes[key] = {"vr": "SQ", "Value": items} if items else {"vr": "SQ"}
-        elif vr:
-            raw = value.raw
-            decode = _shared_element if len(raw) <= _SHARED_BYTES else element
-            attributes[key] = decode(vr, raw, codecs)
-            if tag in MAIN_TAGS and len(raw) <= LONGEST_BYTES:
-                written = _shared_text(vr, raw, codecs)
-                if written is not None:
-                    main_tags[MAIN_TAGS[tag]] = written
+        if value.vr == "SQ" or tag in _SEQUENCES:
+            key, vr = _DICTIONARY[tag]
+            if _usable_vr(value.vr, vr) == "SQ":
+                items = _items(value, codecs)
+                attributes[key] = {"vr": "SQ", "Value": items} if items else {"vr": "SQ"}
+            continue
+        read = _shared_element if len(value.raw) <= _SHARED_BYTES else _element
+        key, understood, main_tag, written = read(tag, value.vr, value.raw, codecs)
+        if understood is not None:
+            attributes[key] = understood
+        if written is not None:
+            main_tags[main_tag] = written
     return attributes, main_tags
+
+
+def _element(
+    tag: int, vr: str, raw: bytes, codecs: tuple[str, ...]
+) -> tuple[str, dict[str, Any] | None, str, str | None]:
+    """Understand one element that is no sequence.
+
+    Returns
+    -------
+    key, understood
+        Of the DICOM JSON model; None if its value cannot be that of the index attribute.
+    main_tag, written
+        Of Orthanc's main tags, and its text; None if it is none of them.
+    """
+    key, dictionary_vr = _DICTIONARY[tag]
+    vr = _usable_vr(vr, dictionary_vr)
+    if not vr:
+        return key, None, "", None
+    main_tag = MAIN_TAGS.get(tag, "")
+    told = main_tag and len(raw) <= LONGEST_BYTES
+    return key, element(vr, raw, codecs), main_tag, text(vr, raw, codecs) if told else None
+
+
+# The instances of a series say the same in most of their elements: of 48 in a CT slice, 40.
+# Half the time of understanding a header goes with them. Nobody changes what a header holds.
+_shared_element = lru_cache(maxsize=4096)(_element)
 
 
 def _usable_vr(stated: str, dictionary: str) -> str:
@@ -150,7 +171,8 @@ def _usable_vr(stated: str, dictionary: str) -> str:
     A file may state another VR than the dictionary, or UN. What comes out must have the
     shape that readers of the index know the attribute by.
     """
-    if stated in {"", "UN", "OB"} or (stated in STRING_VRS and dictionary in STRING_VRS):
+    both_strings = stated in STRING_VRS and dictionary in STRING_VRS
+    if both_strings or stated in {"", "UN", "OB", dictionary}:
         return dictionary
     numeric = NUMBER_VRS | {"IS", "DS"}
     return stated if stated in numeric and dictionary in numeric else ""
