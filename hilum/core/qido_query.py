@@ -19,6 +19,8 @@ _OPTIONS: Final = frozenset({"limit", "offset", "includefield", "fuzzymatching"}
 _OF_THE_EDGE: Final = frozenset({"accept", "charset"})
 #: Several values of a key match any of them here, whether this is asked for or not.
 _GIVEN_ANYWAY: Final = frozenset({"multiplevaluematching"})
+#: VRs of which no value has a comma, which therefore separates them.
+_NEVER_WITH_COMMAS: Final = frozenset({"UI", "CS"})
 _TAG: Final = re.compile(r"[0-9A-Fa-f]{8}")
 _LARGEST_OFFSET: Final = 2**31 - 1
 
@@ -192,8 +194,9 @@ def _keyword(name: str) -> str | None:
 
 
 def _separate(keyword: str, value: str) -> list[str]:
-    # A comma may be part of a name or of a description, but not of a UID (PS3.18 8.3.4.1).
-    separated = value.replace(",", "\\") if vr_of(keyword) == "UI" else value
+    # A comma may be part of a name or of a description, but not of a UID (PS3.18 8.3.4.1) or
+    # of a code string (PS3.5 6.2): JavaScript writes lists so, OHIF that of modalities.
+    separated = value.replace(",", "\\") if vr_of(keyword) in _NEVER_WITH_COMMAS else value
     return separated.split("\\")
 
 

@@ -1,5 +1,6 @@
 """Finding: the same questions to both, the same resources."""
 
+import codecs
 from typing import Any
 
 import pytest
@@ -93,6 +94,12 @@ def test_case_matters_if_it_is_to(stored: SideBySide) -> None:
 )
 def test_what_makes_no_sense_is_refused(stored: SideBySide, body: Any) -> None:
     assert stored.refused("/tools/find", "POST", body) == 400
+
+
+def test_a_mark_in_front_of_a_body_means_nothing(stored: SideBySide) -> None:
+    """`StreamWriter` of .NET writes one."""
+    body = codecs.BOM_UTF8 + b'{"Level": "Study", "Query": {}}'
+    assert stored.same("/tools/find", "POST", body, key=sorted)
 
 
 def test_a_key_that_is_not_kept_is_refused_and_not_left_out(stored: SideBySide) -> None:

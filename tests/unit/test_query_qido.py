@@ -42,8 +42,9 @@ def test_uid_lists_are_separated_by_comma_or_backslash(value: str) -> None:
     assert query.conditions == (Condition("StudyInstanceUID", AnyOf((Exact("1.2"), Exact("1.3")))),)
 
 
-def test_a_key_given_twice_matches_either() -> None:
-    query = parse_qido(Level.STUDY, [("ModalitiesInStudy", "CT"), ("ModalitiesInStudy", "MR")])
+@pytest.mark.parametrize("values", [["CT", "MR"], ["CT,MR"], ["CT\\MR"]])
+def test_a_key_of_several_codes_matches_either(values: list[str]) -> None:
+    query = parse_qido(Level.STUDY, [("ModalitiesInStudy", value) for value in values])
     assert query.conditions == (Condition("ModalitiesInStudy", AnyOf((Exact("CT"), Exact("MR")))),)
 
 

@@ -1,11 +1,21 @@
 """Bodies in JSON, read with the errors that Orthanc has for them."""
 
+import codecs
 from typing import Any
 
 import orjson
 from aiohttp import web
 
 from hilum.http.orthanc.errors import BAD_FILE_FORMAT, BAD_REQUEST, OUT_OF_RANGE, Refusal
+
+
+async def json_of(request: web.Request) -> Any:
+    """Return the body as JSON; None if there is none, or it is something else."""
+    try:
+        # Writers of .NET put a mark in front of what they write in UTF-8; Orthanc minds none.
+        return orjson.loads((await request.read()).removeprefix(codecs.BOM_UTF8))
+    except orjson.JSONDecodeError:
+        return None
 
 
 async def object_of(request: web.Request) -> dict[str, Any]:
@@ -16,10 +26,7 @@ async def object_of(request: web.Request) -> dict[str, Any]:
     Refusal
         It is none.
     """
-    try:
-        body = orjson.loads(await request.read())
-    except orjson.JSONDecodeError:
-        body = None
+    body = await json_of(request)
     if not isinstance(body, dict):
         raise Refusal(BAD_REQUEST, "The body must contain a JSON object")
     return body

@@ -12,11 +12,12 @@ from aiohttp import web
 from hilum.core.errors import Invalid, NotFound
 from hilum.core.levels import Level
 from hilum.core.peer import Modality, Originator
+from hilum.http.orthanc.bodies import json_of
 from hilum.http.orthanc.errors import BAD_FILE_FORMAT, OUT_OF_RANGE, Refusal
 from hilum.http.orthanc.identifier_json import keys_of, level_named, told
 from hilum.http.orthanc.jobs import submitted
 from hilum.http.orthanc.modality_json import ae_title_in, modality_json, read_modality, timeout_in
-from hilum.http.orthanc.network_body import json_of, member, object_of
+from hilum.http.orthanc.network_body import member, object_of
 from hilum.http.orthanc.styled import json_answer
 from hilum.index.resources import Resource
 from hilum.services.dimse import Call, in_thread

@@ -3,20 +3,12 @@
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-import orjson
 from aiohttp import web
 
+from hilum.http.orthanc.bodies import json_of
 from hilum.http.orthanc.errors import BAD_FILE_FORMAT, Refusal
 
 T = TypeVar("T")
-
-
-async def json_of(request: web.Request) -> Any:
-    """Return the body as JSON; None if there is none, or it is something else."""
-    try:
-        return orjson.loads(await request.read())
-    except orjson.JSONDecodeError:
-        return None
 
 
 async def object_of(request: web.Request) -> Mapping[str, Any]:

@@ -8,12 +8,13 @@ from aiohttp import web
 from hilum.core.errors import NotFound
 from hilum.core.instance import Attributes
 from hilum.core.levels import Level, json_tag
+from hilum.http.orthanc.bodies import json_of
 from hilum.http.orthanc.errors import BAD_TYPE, OUT_OF_RANGE, Refusal
 from hilum.http.orthanc.find import ask
 from hilum.http.orthanc.identifier_json import keys_of, style_in, style_of, told
 from hilum.http.orthanc.jobs import submitted
 from hilum.http.orthanc.modality_json import ae_title_in, timeout_in
-from hilum.http.orthanc.network_body import json_of, object_of
+from hilum.http.orthanc.network_body import object_of
 from hilum.http.orthanc.resources import NAMES
 from hilum.http.orthanc.styled import json_answer, text_answer
 from hilum.index.queries import RemoteQuery

@@ -5,9 +5,9 @@ from typing import Final
 from aiohttp import web
 from pydicom.uid import AllTransferSyntaxes
 
+from hilum.http.orthanc.bodies import json_of
 from hilum.http.orthanc.errors import BAD_FILE_FORMAT, Refusal
 from hilum.http.orthanc.modality_json import read_modality, timeout_in
-from hilum.http.orthanc.network_body import json_of
 from hilum.http.orthanc.styled import json_answer, text_answer
 from hilum.services.dimse import in_thread
 from hilum.services.network import Network
