@@ -5,6 +5,7 @@ import socket
 from typing import Final
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from hilum.http.access_log import AccessLog
 
@@ -13,6 +14,22 @@ from hilum.http.access_log import AccessLog
 _KEEPALIVE_SECONDS: Final = 75.0
 #: How long requests under way may take when the node stops.
 SHUTDOWN_SECONDS: Final = 30.0
+#: Of a request's first line, and of each header, as Orthanc has it: a few hundred ids in a
+#: query, or the ticket of a large domain. aiohttp's own limit is half of that.
+_LINE_BYTES: Final = 16 * 1024
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    """Whether what aiohttp logs is a fault of the node.
+
+    A request that is no HTTP is its client's, and has a line of its own in the access log.
+    aiohttp would quote it, and people type names there.
+    """
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+
+
+_log = logging.getLogger(f"{__name__}.faults")
+_log.addFilter(_is_ours)
 
 
 class HttpServer:
@@ -42,6 +59,9 @@ class HttpServer:
             app,
             access_log_class=AccessLog,
             access_log=logging.getLogger(__name__),
+            logger=_log,
+            max_line_size=_LINE_BYTES,
+            max_field_size=_LINE_BYTES,
             keepalive_timeout=keepalive_seconds,
             shutdown_timeout=shutdown_seconds,
             # It would be done on the loop, and what breaks off would pass for whole.

@@ -192,6 +192,38 @@ async def test_bytes_that_are_no_http_are_400_and_logged_quietly(node: HttpNode)
     assert [line["status"] for line in lines] == [400]
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "GET /api/dicom/studies?patientName=Müller HTTP/1.1\r\nHost: x",  # not percent-encoded
+        f"GET /api/dicom/studies?patientName=Muller&x={'x' * 20_000} HTTP/1.1\r\nHost: x",
+        "GET /api/dicom/studies?patientName=Muller HTTP/1.1",
+        "GET /api/dicom/studies?patientName=Muller HTTP/1.1\r\nHost: x\r\nMuller",
+    ],
+    ids=["characters", "length", "no host", "header"],
+)
+async def test_a_malformed_request_is_not_quoted_in_the_log(
+    node: HttpNode, caplog: pytest.LogCaptureFixture, line: str
+) -> None:
+    # After a good one: then aiohttp takes what follows for HTTP.
+    good = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
+    reader, writer = await asyncio.open_connection("127.0.0.1", node.port)
+    with structlog.testing.capture_logs() as lines:
+        writer.write(good)
+        await reader.readuntil(b"}}")
+        writer.write(f"{line}\r\n\r\n".encode())
+        assert b"HTTP/1.0 400" in await reader.read()
+    writer.close()
+    assert [each["status"] for each in lines] == [200, 400]
+    assert not caplog.records
+
+
+async def test_a_few_hundred_ids_fit_into_an_address(node: HttpNode) -> None:
+    ids = ",".join(["12345678-12345678-12345678-12345678-12345678"] * 300)
+    answer = await node.client.get(f"/tools/create-archive?resources={ids}")
+    assert answer.status == 404  # such resources: it was read
+
+
 async def test_a_client_that_sends_its_headers_by_drops_is_cut_off(
     database: Database, tmp_path: Path
 ) -> None:
