@@ -14,6 +14,7 @@ from hilum.http.metrics import Metrics
 from hilum.http.queue_metrics import QueueFigures
 from hilum.index.attachments import Attachments
 from hilum.index.change_log import ChangeLog
+from hilum.index.jobs import JobLedger
 from hilum.index.queue_desk import QueueDesk
 from hilum.index.upload_log import UploadLog
 from hilum.premises import Listeners, ohif_folder
@@ -23,6 +24,7 @@ from hilum.scp.request import Services as ScpServices
 from hilum.scp.server import Server
 from hilum.scp.shares import Shares
 from hilum.services.broadcast import Broadcast, EventFeed, QueueFeed, UploadFeed
+from hilum.services.commitment import Commitments
 from hilum.services.modalities import Modalities
 from hilum.services.network import Network
 from hilum.services.queue_view import QueueView
@@ -48,6 +50,11 @@ def scp_services(settings: Settings, core: Core, modalities: Modalities) -> ScpS
         ingest=core.ingest,
         search=core.search,
         retrieve=core.retrieve,
+        commitments=Commitments(
+            core.retrieve,
+            JobLedger(core.database),
+            settings.events.give_up_after_hours * 3600,
+        ),
         crossing=core.crossing,
         destination=destination,
         limits=time_limits(settings),

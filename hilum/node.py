@@ -86,7 +86,9 @@ async def serving(
             settings.aet, settings.dicom.known_peers, ModalityLedger(core.database)
         )
         scp = scp_services(settings, core, modalities)
-        network = Network.over(core.database, core.resources, User(scp), modalities)
+        network = Network.over(
+            core.database, core.resources, User(scp), modalities, scp.commitments
+        )
         dicom = dicom_server(settings, scp, listeners, shares)
         services = http_services(settings, core, network, dicom, colleagues)
         services.metrics.gauge(

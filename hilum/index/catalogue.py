@@ -1,6 +1,6 @@
 """Reading the index: what a query finds, where an instance lies, the frames of a study."""
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any, Final
@@ -42,6 +42,8 @@ _COUNTERS: Final = {
 }
 #: Up to here the entities of a level are counted, one by one.
 _COUNTED: Final = 10_000
+#: UIDs in one command to MongoDB.
+_UIDS_AT_ONCE: Final = 1000
 _INSTANCE_PROJECTIONS: Final = {Level.IMAGE: STORED_FIELDS, Level.SERIES: {"order": 1}}
 
 
@@ -209,6 +211,24 @@ class Catalogue:
                 documents = [row async for batch in found for row in batch]
         documents.sort(key=_retrieval_order)
         return [stored_instance(row[Level.IMAGE]) for row in documents]
+
+    async def with_uids(self, sop_instance_uids: Sequence[str]) -> list[StoredInstance]:
+        """Return the instances of these SOP Instance UIDs, in whatever series, in no order.
+
+        Raises
+        ------
+        IndexUnavailable
+            MongoDB does not answer.
+        """
+        found: list[StoredInstance] = []
+        with translated():
+            for start in range(0, len(sop_instance_uids), _UIDS_AT_ONCE):
+                some = list(sop_instance_uids[start : start + _UIDS_AT_ONCE])
+                cursor = self._database.instances.find(
+                    {"SOPInstanceUID": {"$in": some}}, STORED_FIELDS
+                )
+                found += [stored_instance(document) async for document in cursor]
+        return found
 
     async def instance(self, public_id: str) -> StoredInstance:
         """Return the instance with this public id.

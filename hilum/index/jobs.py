@@ -93,6 +93,7 @@ class JobLedger:
             "created_at": datetime.now(UTC),
             "completed_at": None,
             "runtime_seconds": 0.0,
+            "due_at": None,
             "owner": None,
             "seen_at": None,
             "wish": None,
@@ -143,7 +144,7 @@ class JobLedger:
             document: Document | None = await self._jobs.find_one_and_update(
                 {
                     "$or": [
-                        {"state": State.PENDING.value},
+                        {"state": State.PENDING.value, "due_at": _is_over(datetime.now(UTC))},
                         {
                             "state": State.RUNNING.value,
                             "$expr": {"$lt": ["$seen_at", oldest]},
@@ -213,6 +214,18 @@ class JobLedger:
         with translated():
             await self._jobs.update_one({"_id": job.id, "owner": owner}, {"$set": changes})
 
+    async def postpone(self, job: Job, owner: str, due_at: datetime, reason: str) -> None:
+        """Have a job that its owner works on wait, and say why."""
+        changes: Document = {
+            "state": State.PENDING.value,
+            "owner": None,
+            "due_at": due_at,
+            "error": reason,
+            "attempts": 0,  # nobody has died over it
+        }
+        with translated():
+            await self._jobs.update_one({"_id": job.id, "owner": owner}, {"$set": changes})
+
     async def cancel(self, job_id: str, error_code: str, error: str) -> bool:
         """Have a job end; return whether there is one. One that is over stays as it is."""
         over = {
@@ -238,6 +251,7 @@ class JobLedger:
             "error_code": "",
             "error": "",
             "completed_at": None,
+            "due_at": None,
             "attempts": 0,
         }
         with translated():
@@ -262,6 +276,11 @@ class JobLedger:
             if changed.matched_count:
                 return True
             return await self._jobs.find_one({"_id": job_id}, {"_id": 1}) is not None
+
+
+def _is_over(now: datetime) -> Document:
+    """Return the condition on a time that is null, missing, or in the past."""
+    return {"$not": {"$gt": now}}
 
 
 def _job(document: Document) -> Job:

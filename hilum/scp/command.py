@@ -26,6 +26,10 @@ class CommandField(IntEnum):
     C_ECHO_RQ = 0x0030
     C_ECHO_RSP = 0x8030
     C_CANCEL_RQ = 0x0FFF
+    N_EVENT_REPORT_RQ = 0x0100
+    N_EVENT_REPORT_RSP = 0x8100
+    N_ACTION_RQ = 0x0130
+    N_ACTION_RSP = 0x8130
 
 
 RESPONSE_BIT: Final = 0x8000
@@ -37,6 +41,7 @@ _US: Final = struct.Struct("<H")
 # Element number in group 0000 and VR of every field of `Command`.
 _ELEMENTS: Final = {
     0x0002: ("affected_sop_class_uid", "UI"),
+    0x0003: ("requested_sop_class_uid", "UI"),
     0x0100: ("field", "US"),
     0x0110: ("message_id", "US"),
     0x0120: ("responded_message_id", "US"),
@@ -47,6 +52,9 @@ _ELEMENTS: Final = {
     0x0901: ("offending_element", "AT"),
     0x0902: ("error_comment", "LO"),
     0x1000: ("affected_sop_instance_uid", "UI"),
+    0x1001: ("requested_sop_instance_uid", "UI"),
+    0x1002: ("event_type_id", "US"),
+    0x1008: ("action_type_id", "US"),
     0x1020: ("remaining", "US"),
     0x1021: ("completed", "US"),
     0x1022: ("failed", "US"),
@@ -82,6 +90,10 @@ class Command:
     completed: int | None = None
     failed: int | None = None
     warning: int | None = None
+    requested_sop_class_uid: str | None = None
+    requested_sop_instance_uid: str | None = None
+    event_type_id: int | None = None
+    action_type_id: int | None = None
 
     @property
     def has_data_set(self) -> bool:
@@ -97,8 +109,11 @@ class Command:
         return Command(
             field=self.field | RESPONSE_BIT,
             responded_message_id=self.message_id,
-            affected_sop_class_uid=self.affected_sop_class_uid,
-            affected_sop_instance_uid=self.affected_sop_instance_uid,
+            # What a request of DIMSE-N is about is requested, and affected in the response.
+            affected_sop_class_uid=self.affected_sop_class_uid or self.requested_sop_class_uid,
+            affected_sop_instance_uid=(
+                self.affected_sop_instance_uid or self.requested_sop_instance_uid
+            ),
             status=status,
         )
 

@@ -37,8 +37,12 @@ GET_MODELS: Final = {
     "1.2.840.10008.5.1.4.1.2.2.3": Model.STUDY_ROOT,
 }
 VERIFICATION: Final = "1.2.840.10008.1.1"
+#: Storage Commitment Push Model (PS3.4 Annex J).
+COMMITMENT: Final = "1.2.840.10008.1.20.1"
 #: Everything that is served beside storage.
-SERVICE_CLASSES: Final = frozenset({VERIFICATION, *FIND_MODELS, *MOVE_MODELS, *GET_MODELS})
+SERVICE_CLASSES: Final = frozenset(
+    {VERIFICATION, COMMITMENT, *FIND_MODELS, *MOVE_MODELS, *GET_MODELS}
+)
 #: In which transfer syntaxes: an identifier is never compressed.
 SERVICE_TRANSFER_SYNTAXES: Final = frozenset(
     str(uid)

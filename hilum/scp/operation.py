@@ -55,6 +55,7 @@ def operating(
     sop_classes: Sequence[str],
     limits: TimeLimits,
     stored: Sequence[Proposal] = (),
+    serving: Sequence[str] = (),
 ) -> Iterator[tuple[Association, Context]]:
     """Have an association with `peer`, and the context of the first SOP class it accepts.
 
@@ -64,6 +65,8 @@ def operating(
     ----------
     stored
         What the peer may send on the same association.
+    serving
+        Those of `sop_classes` of which this node is the provider all the same.
 
     Raises
     ------
@@ -73,8 +76,8 @@ def operating(
         The peer accepts none of `sop_classes`.
     """
     proposals = [Proposal(uid, _UNCOMPRESSED) for uid in sop_classes]
-    serving = [proposal.abstract_syntax for proposal in stored]
-    association = associate(peer, ae_title, [*proposals, *stored], limits, serving)
+    provided = [*serving, *(proposal.abstract_syntax for proposal in stored)]
+    association = associate(peer, ae_title, [*proposals, *stored], limits, provided)
     accepted = {each.abstract_syntax: each for each in association.contexts.values()}
     context = next((accepted[uid] for uid in sop_classes if uid in accepted), None)
     if context is None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from hilum.core.peer import Peer
 from hilum.scp.association import Association, Context, TimeLimits
 from hilum.scp.command import Command
+from hilum.services.commitment import Commitments
 from hilum.services.crossing import Crossing
 from hilum.services.ingest import Ingest, Receipt
 from hilum.services.retrieve import Retrieve
@@ -23,9 +24,10 @@ class Services:
     ingest: Ingest
     search: Search
     retrieve: Retrieve
+    commitments: Commitments
     crossing: Crossing
     destination: Callable[[str], Peer | None]
-    """Finds the destination of a C-MOVE by its AE title."""
+    """Finds the destination of a C-MOVE, or whom to report to, by its AE title."""
     limits: TimeLimits
     visible_seconds: float = 10.0
     """How long a release, or a query behind a store, waits for the index."""

@@ -11,7 +11,7 @@ from typing import Final
 import structlog
 
 from hilum.core.errors import HilumError
-from hilum.scp import echo, find, get, move, store
+from hilum.scp import commitment, echo, find, get, move, store
 from hilum.scp.association import Association, Message
 from hilum.scp.command import RESPONSE_BIT, CommandField
 from hilum.scp.request import Request, Services, Stored
@@ -27,6 +27,7 @@ _HANDLERS: Final[dict[int, Callable[[Request], None]]] = {
     CommandField.C_FIND_RQ: find.handle,
     CommandField.C_MOVE_RQ: move.handle,
     CommandField.C_GET_RQ: get.handle,
+    CommandField.N_ACTION_RQ: commitment.handle,
 }
 
 

@@ -26,9 +26,15 @@ PENDING_UNSUPPORTED_KEYS: Final = 0xFF01
 # PS3.7 Annex C.
 DUPLICATE_SOP_INSTANCE: Final = 0x0111
 PROCESSING_FAILURE: Final = 0x0110
+NO_SUCH_INSTANCE: Final = 0x0112
+INVALID_ARGUMENT: Final = 0x0115
 INVALID_SOP_INSTANCE: Final = 0x0117
+NO_SUCH_CLASS: Final = 0x0118
 SOP_CLASS_NOT_SUPPORTED: Final = 0x0122
+NO_SUCH_ACTION: Final = 0x0123
+NOT_AUTHORIZED: Final = 0x0124
 UNRECOGNIZED_OPERATION: Final = 0x0211
+RESOURCE_LIMITATION: Final = 0x0213
 
 # PS3.4 B.2.3, C.4.1.1.4, C.4.2.1.5, C.4.3.1.4.
 OUT_OF_RESOURCES: Final = 0xA700
@@ -64,11 +70,18 @@ _GET: Final = (
 )
 #: PS3.4 C.4.2.1.5.
 _MOVE: Final = ((UnknownPeer, MOVE_DESTINATION_UNKNOWN), *_GET)
+#: PS3.7 10.1.4.1.10.
+_ACTION: Final = (
+    (UnknownPeer, NOT_AUTHORIZED),
+    (Invalid, INVALID_ARGUMENT),
+    (Temporary, RESOURCE_LIMITATION),
+)
 _TABLES: Final[dict[int, tuple[tuple[type[HilumError], int], ...]]] = {
     CommandField.C_STORE_RQ: _STORE,
     CommandField.C_FIND_RQ: _FIND,
     CommandField.C_MOVE_RQ: _MOVE,
     CommandField.C_GET_RQ: _GET,
+    CommandField.N_ACTION_RQ: _ACTION,
 }
 _COMMENT_CHARACTERS: Final = 64  # LO
 

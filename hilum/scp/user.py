@@ -9,12 +9,13 @@ from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 
+from hilum.core.commitment import Commitment
 from hilum.core.errors import HilumError, NotDicom, PeerRefused
 from hilum.core.instance import Attributes
 from hilum.core.levels import Level
 from hilum.core.peer import Originator
 from hilum.index.stored import StoredInstance
-from hilum.scp import client
+from hilum.scp import client, commitment
 from hilum.scp.association import TimeLimits
 from hilum.scp.command import Command
 from hilum.scp.delivery import Delivery
@@ -139,6 +140,10 @@ class User:
         if error is not None:
             raise error
         return outgoing.sop_class_uid, outgoing.sop_instance_uid
+
+    def report_commitment(self, call: Call, make: Callable[[], Commitment]) -> None:
+        """See `Dimse.report_commitment`."""
+        commitment.report(call.peer, call.calling_ae_title, self._limits_of(call), make)
 
     def _lines(self, call: Call) -> Lines:
         return Lines(call.peer, call.calling_ae_title, self._limits_of(call))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from hilum.core.commitment import Commitment
 from hilum.core.errors import HilumError
 from hilum.core.instance import Attributes
 from hilum.core.levels import Level
@@ -113,6 +114,20 @@ class Dimse(Protocol):
             It is none.
         PeerUnreachable, PeerRefused
             The peer has not taken it.
+        """
+
+    def report_commitment(self, call: Call, make: Callable[[], Commitment]) -> None:
+        """Tell a peer what it has asked for: storage commitment.
+
+        Parameters
+        ----------
+        make
+            Called when the peer is there; may take a while.
+
+        Raises
+        ------
+        PeerUnreachable, PeerRefused
+            It is not, or it does not take the report.
         """
 
 

@@ -35,7 +35,8 @@ def call_json(call: Call) -> dict[str, Any]:
     }
 
 
-def _call(task: Mapping[str, Any]) -> Call:
+def call_of(task: Mapping[str, Any]) -> Call:
+    """Return the call that a task keeps."""
     call = task["call"]
     return Call(Peer(**call["peer"]), call["calling_ae_title"], call["timeout_seconds"])
 
@@ -75,7 +76,7 @@ class Exchange:
         if gone and not job.task["permissive"]:
             raise NotFound(f"{gone} of the instances to be sent have been deleted")
         originator = Originator(**job.task["originator"]) if job.task["originator"] else None
-        call = _call(job.task)
+        call = call_of(job.task)
 
         def send() -> None:
             self._send(call, instances, originator, control, permissive=job.task["permissive"])
@@ -110,7 +111,7 @@ class Exchange:
         PeerUnreachable, PeerRefused
             One was not, or not all of it.
         """
-        call, destination = _call(job.task), job.task["destination"]
+        call, destination = call_of(job.task), job.task["destination"]
         level, report = Level(job.task["level"]), partial(setattr, control, "part")
 
         def order(keys: Attributes) -> None:
@@ -126,7 +127,7 @@ class Exchange:
         PeerUnreachable, PeerRefused
             One was not, or not all of it.
         """
-        call, level = _call(job.task), Level(job.task["level"])
+        call, level = call_of(job.task), Level(job.task["level"])
         report = partial(setattr, control, "part")
 
         def order(keys: Attributes) -> None:

@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import structlog
@@ -33,6 +34,14 @@ class Cancelled(HilumError):
     """Somebody has cancelled it."""
 
     code = "cancelled"
+
+
+class Postponed(Exception):
+    """The job is to be done later, by whoever has time then."""
+
+    def __init__(self, seconds: float, reason: str) -> None:
+        super().__init__(reason)
+        self.seconds = seconds
 
 
 class Interrupted(Exception):
@@ -202,6 +211,7 @@ class Jobs:
         started = time.monotonic()
         state = State.PENDING
         fault: HilumError | None = None
+        pause: Postponed | None = None
         telling = asyncio.create_task(self._tell(job, control, started))
         try:
             try:
@@ -214,6 +224,8 @@ class Jobs:
                     state, fault = State.FAILURE, Cancelled("")
                 elif control.wish is Wish.PAUSE:
                     state = State.PAUSED
+            except Postponed as reason:
+                pause = reason
             except HilumError as error:
                 state, fault = State.FAILURE, error
             except Exception:
@@ -222,7 +234,10 @@ class Jobs:
         finally:
             telling.cancel()
             try:
-                await self._end(job, control, started, state, fault)
+                if pause is not None and control.wish is None:
+                    await self._postpone(job, pause)
+                else:
+                    await self._end(job, control, started, state, fault)
             finally:
                 del self._running[job.id]
                 self._news.set()
@@ -238,6 +253,12 @@ class Jobs:
         except IndexUnavailable as error:
             # It counts as running until it is found to be nobody's; then it is done again.
             log.warning("cannot say that a job ended", job=job.id, reason=str(error))
+
+    async def _postpone(self, job: Job, pause: Postponed) -> None:
+        log.info("job postponed", job=job.id, kind=job.kind, reason=str(pause))
+        due_at = datetime.now(UTC) + timedelta(seconds=pause.seconds)
+        with suppress(IndexUnavailable):  # else it is found to be nobody's, and done again
+            await self._ledger.postpone(job, self._owner, due_at, str(pause))
 
     async def _tell(self, job: Job, control: Control, started: float) -> None:
         while True:

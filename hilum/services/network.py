@@ -1,6 +1,7 @@
 """Everything that clients have this node do with other nodes."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Self
 
 from hilum.index.database import Database
@@ -9,6 +10,7 @@ from hilum.index.jobs import JobLedger
 from hilum.index.queries import QueryLedger
 from hilum.index.resources import Resources
 from hilum.services import archives, exchange
+from hilum.services.commitment import COMMITMENT, Commitments
 from hilum.services.dimse import Dimse
 from hilum.services.exchange import Exchange
 from hilum.services.jobs import Jobs
@@ -34,6 +36,7 @@ class Network:
         resources: Resources,
         dimse: Dimse,
         modalities: Modalities,
+        commitments: Commitments,
     ) -> Self:
         """Return it; its jobs are to be run (`Jobs.run`) for any of them to be done here."""
         work = Exchange(dimse, resources)
@@ -49,6 +52,7 @@ class Network:
                     exchange.GET: work.get,
                     archives.ARCHIVE: archives.promise,
                     archives.MEDIA: archives.promise,
+                    COMMITMENT: partial(commitments.report, dimse),
                 },
             ),
             exports=ExportLedger(database),

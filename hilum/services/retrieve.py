@@ -70,6 +70,26 @@ class Retrieve:
         layout = await self._catalogue.study_frames(study_instance_uid)
         return layout.below(series_instance_uid, sop_instance_uid)
 
+    async def with_uids(self, sop_instance_uids: Sequence[str]) -> list[StoredInstance]:
+        """Return the instances of these SOP Instance UIDs, in whatever series, in no order.
+
+        Raises
+        ------
+        IndexUnavailable
+            MongoDB does not answer.
+        """
+        return await self._catalogue.with_uids(sop_instance_uids)
+
+    def verify(self, instance: StoredInstance) -> None:
+        """Read the file of `instance` whole; from a thread.
+
+        Raises
+        ------
+        NotFound, Corrupt
+            It is gone, or is not what was stored.
+        """
+        self._store.verify(instance.blob.digest)
+
     def check(self, instances: Iterable[StoredInstance]) -> None:
         """Look whether the files of `instances` are there, and whole as far as size tells.
 

@@ -19,6 +19,7 @@ from hilum.index.bookmark import Bookmark
 from hilum.index.catalogue import Catalogue
 from hilum.index.change_log import ChangeLog
 from hilum.index.database import Database
+from hilum.index.jobs import JobLedger
 from hilum.index.modalities import ModalityLedger
 from hilum.index.outbox import Outbox
 from hilum.index.protections import Protections
@@ -36,6 +37,7 @@ from hilum.scp.request import Services as ScpServices
 from hilum.scp.user import User
 from hilum.services.broadcast import Broadcast, EventFeed, QueueFeed, UploadFeed
 from hilum.services.bulk_data import BulkData
+from hilum.services.commitment import Commitments
 from hilum.services.contents import Contents
 from hilum.services.crossing import Crossing
 from hilum.services.decision import ConflictPolicy
@@ -153,6 +155,7 @@ async def http_node(
         ingest=ingest,
         search=Search(catalogue),
         retrieve=retrieve,
+        commitments=Commitments(retrieve, JobLedger(database)),
         crossing=crossing,
         destination={}.get,
         limits=TimeLimits(),
@@ -171,7 +174,7 @@ async def http_node(
         change_log=ChangeLog(database, outbox),
         upload_log=upload_log,
         broadcast=Broadcast(EventFeed(outbox), QueueFeed(queue), UploadFeed(upload_log)),
-        network=Network.over(database, Resources(database), User(scp), modalities),
+        network=Network.over(database, Resources(database), User(scp), modalities, scp.commitments),
         synchronisation=synchronisation,
         attached=Attached(database),
         attachments=Attachments(database),

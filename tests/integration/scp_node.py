@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,18 @@ from hilum.core.peer import Peer
 from hilum.imaging.workers import DecodeWorkers
 from hilum.index.catalogue import Catalogue
 from hilum.index.database import Database
+from hilum.index.jobs import JobLedger
 from hilum.index.writer import Writer
 from hilum.scp.acceptor import Admission
 from hilum.scp.association import TimeLimits
 from hilum.scp.request import Services
 from hilum.scp.server import Server
+from hilum.scp.user import User
+from hilum.services.commitment import COMMITMENT, Commitments
 from hilum.services.crossing import Crossing
 from hilum.services.decision import ConflictPolicy
 from hilum.services.ingest import Ingest
+from hilum.services.jobs import Jobs
 from hilum.services.promotion import Promotion
 from hilum.services.retrieve import Retrieve
 from hilum.services.search import Search
@@ -100,19 +105,26 @@ def scp_node(
     database, promotion, workers, promoting = crossing.call(build())
     catalogue = Catalogue(database)
     ingest = Ingest(spool, quarantine, promotion, crossing)
+    retrieve = Retrieve(catalogue, store, workers, crossing)
+    commitments = Commitments(retrieve, JobLedger(database))
     services = Services(
         ae_title="HILUM",
         ingest=ingest,
         search=Search(catalogue),
-        retrieve=Retrieve(catalogue, store, workers, crossing),
+        retrieve=retrieve,
+        commitments=commitments,
         crossing=crossing,
         destination=({} if peers is None else peers).get,
         limits=limits or TimeLimits(),
     )
+    reports = partial(commitments.report, User(services))
+    jobs = Jobs(JobLedger(database), {COMMITMENT: reports})
+    working = asyncio.run_coroutine_threadsafe(jobs.run(), loop)
     server = Server("127.0.0.1", 0, Admission("HILUM", **admission), services, maximum_associations)
     server.start()
 
     async def tear_down() -> None:
+        working.cancel()
         promoting.cancel()
         await asyncio.gather(promoting, return_exceptions=True)
         await workers.stop()

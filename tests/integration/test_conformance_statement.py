@@ -9,6 +9,7 @@ import pytest
 from pydicom._uid_dict import UID_dictionary
 
 from hilum.config.settings import Settings
+from hilum.core.commitment import Doubt
 from hilum.core.errors import Invalid, Temporary
 from hilum.core.levels import COMPUTED_KEYWORDS, STORED_KEYWORDS, Level, json_tag, vr_of
 from hilum.core.peer import Peer
@@ -17,7 +18,7 @@ from hilum.imaging.transcode import can_transcode
 from hilum.scp import forwarding, status
 from hilum.scp.association import TimeLimits
 from hilum.scp.command import Command, CommandField
-from hilum.scp.contexts import FIND_MODELS, GET_MODELS, MOVE_MODELS, is_storage_class
+from hilum.scp.contexts import COMMITMENT, FIND_MODELS, GET_MODELS, MOVE_MODELS, is_storage_class
 from hilum.scp.find_scu import find
 from hilum.scp.get_scu import get
 from hilum.scp.move_scu import move
@@ -79,7 +80,7 @@ def negotiate(node: ScpNode, contexts: Sequence[tuple[str, list[str]]]) -> Itera
 def test_sop_classes_accepted_are_those_of_the_statement(node: ScpNode) -> None:
     stated = {uid for _, uid in table("SOP class", "UID")}
     stated |= {uid for name, uid in MODELS.items() if services()[name][1:] == ["yes"]}
-    stated.add("1.2.840.10008.1.1")
+    stated |= {"1.2.840.10008.1.1", COMMITMENT}
     known = sorted(set(UID_dictionary) | stated)
     accepted = negotiate(node, [(uid, [EXPLICIT]) for uid in known])
     assert {uid for uid, syntax in zip(known, accepted, strict=True) if syntax} == stated
@@ -90,8 +91,10 @@ def services() -> dict[str, list[str]]:
 
 
 def test_overview_names_every_model_and_no_more() -> None:
-    assert set(services()) == {"Verification", "Storage", *MODELS}
-    assert all(services()[name] == ["yes", "yes"] for name in MODELS)
+    assert services() == {
+        **{name: ["yes", "yes"] for name in ("Verification", "Storage", *MODELS)},
+        "Storage Commitment Push Model": ["no", "yes"],
+    }
 
 
 def test_models_are_proposed_as_the_statement_says(node: ScpNode) -> None:
@@ -239,10 +242,16 @@ def test_failures_of_each_service_are_stated_with_it() -> None:
         (CommandField.C_FIND_RQ, "## 6 Query"),
         (CommandField.C_MOVE_RQ, "## 7 Retrieve"),
         (CommandField.C_GET_RQ, "## 7 Retrieve"),
+        (CommandField.N_ACTION_RQ, "## 8 Storage commitment"),
     ):
         section = text.split(heading)[1].split("\n## ")[0]
         for _, code in status._TABLES[field]:
             assert f"| {code:04X} |" in section
+
+
+def test_reasons_not_to_commit_are_those_of_the_code() -> None:
+    stated = {int(code, 16) for code, _ in table("Failure Reason (0008,1197)", "When")}
+    assert stated == set(Doubt)
 
 
 def test_what_a_response_means_to_a_rule_is_that_of_the_statement() -> None:

@@ -18,7 +18,7 @@ from tests.nodes import wait_until
 
 # Silent connections need nothing of the node but its patience.
 NOTHING = cast("Any", None)
-SERVICES = Services("HILUM", NOTHING, NOTHING, NOTHING, NOTHING, {}, TimeLimits())
+SERVICES = Services("HILUM", NOTHING, NOTHING, NOTHING, NOTHING, NOTHING, {}, TimeLimits())
 
 
 @pytest.fixture

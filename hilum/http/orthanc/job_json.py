@@ -7,6 +7,7 @@ from typing import Any, Final
 from hilum.http.orthanc.errors import number_of, words_of
 from hilum.index.jobs import Job, State
 from hilum.services.archives import ARCHIVE, MEDIA
+from hilum.services.commitment import COMMITMENT
 from hilum.services.exchange import GET, MOVE, STORE
 from hilum.services.jobs import error_of
 
@@ -82,12 +83,21 @@ def _get(job: Job) -> dict[str, Any]:
     return {**_between(job), "Query": list(job.task["told"])}
 
 
+def _commitment(job: Job) -> dict[str, Any]:
+    return {
+        "CalledAet": job.task["call"]["calling_ae_title"],
+        "RemoteAet": job.task["call"]["peer"]["ae_title"],
+        "TransactionUid": job.task["transaction_uid"],
+    }
+
+
 _CONTENTS: Final[Mapping[str, Callable[[Job], dict[str, Any]]]] = {
     STORE: _store,
     MOVE: _move,
     GET: _get,
     ARCHIVE: _archive,
     MEDIA: _archive,
+    COMMITMENT: _commitment,
 }
 
 
