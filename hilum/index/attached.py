@@ -102,6 +102,16 @@ class Attached:
             for document in documents
         }
 
+    async def noted(self, level: Level, number: int) -> dict[str, bytes]:
+        """Return what is noted under a number, by the public ids of a level."""
+        field = f"metadata.{number}"
+        with translated():
+            cursor = self._documents.find(
+                {"level": level.value, field: {"$exists": True}}, {f"{field}.value": 1}
+            )
+            documents = await cursor.to_list(None)
+        return {each["_id"]: bytes(each["metadata"][str(number)]["value"]) for each in documents}
+
     async def set_metadata(self, level: Level, public_id: str, number: int, value: bytes) -> Entry:
         """Give a resource metadata under a number, in place of what was there."""
         field = f"metadata.{number}"

@@ -6,7 +6,7 @@ restored has them still.
 """
 
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -47,11 +47,19 @@ class Attachments:
 
     async def of(self, public_id: str) -> dict[int, Attachment]:
         """Return the attachments of a resource by number, in order."""
+        return (await self.of_all([public_id])).get(public_id, {})
+
+    async def of_all(self, public_ids: Collection[str]) -> dict[str, dict[int, Attachment]]:
+        """Return the attachments of those resources that have any, by number, in order."""
         with translated():
             # The newest of each number comes last, should an older one still be there.
-            cursor = self._files.find({"metadata.resource": public_id})
+            cursor = self._files.find({"metadata.resource": {"$in": list(public_ids)}})
             documents = await cursor.sort([("metadata.number", 1), ("uploadDate", 1)]).to_list(None)
-        return {document["metadata"]["number"]: _attachment(document) for document in documents}
+        found: dict[str, dict[int, Attachment]] = {}
+        for document in documents:
+            described = document["metadata"]
+            found.setdefault(described["resource"], {})[described["number"]] = _attachment(document)
+        return found
 
     async def all(self) -> AsyncIterator[str]:
         """Yield the public ids of what has attachments, each once for each of them."""

@@ -26,6 +26,7 @@ from hilum.http.orthanc.peers import Peers
 from hilum.http.orthanc.pictures import PictureRoutes
 from hilum.http.orthanc.protected import ProtectedRoutes
 from hilum.http.orthanc.queries import Queries
+from hilum.http.orthanc.response_content import ResponseContent
 from hilum.http.orthanc.search import SearchRoutes
 from hilum.http.orthanc.slices import SliceRoutes
 from hilum.http.orthanc.store import Store
@@ -45,6 +46,9 @@ def orthanc_routes(services: "Services", intake: Intake) -> list[web.RouteDef]:
         resources, services.attachments, OwnNames(services.user_content_types)
     )
     describer = Describer(resources, attached)
+    response_content = ResponseContent(
+        resources, attached, describer, own_attachments, services.protection, names
+    )
     contents = ContentRoutes(resources, services.contents, services.bulk_data, services.retrieve)
     pictures = PictureRoutes(resources, services.pictures, services.retrieve)
     archives = ArchiveRoutes(resources, Archives(resources, services.retrieve), services.network)
@@ -66,7 +70,9 @@ def orthanc_routes(services: "Services", intake: Intake) -> list[web.RouteDef]:
         *MetadataRoutes(resources, attached, names).routes(),
         *LabelRoutes(resources, attached).routes(),
         *AttachmentRoutes(resources, services.retrieve, own_attachments).routes(),
-        *SearchRoutes(services.search, resources, attached, describer).routes(),
+        *SearchRoutes(
+            services.search, resources, attached, describer, response_content, names
+        ).routes(),
         *BulkRoutes(resources, attached, describer, names).routes(),
         *contents.routes(),
         *pictures.routes(),

@@ -12,7 +12,7 @@ from hilum.http.dicomweb.instances import stored_part
 from hilum.http.dicomweb.media_types import DICOM, OCTET_STREAM
 from hilum.http.dicomweb.related import Part, entity_tag, send_single
 from hilum.http.orthanc.describe import file_uuid
-from hilum.http.orthanc.own_attachments import OwnAttachments
+from hilum.http.orthanc.own_attachments import FILE_CONTENT_TYPE, OwnAttachments
 from hilum.http.orthanc.resources import id_of, level_of, path_of
 from hilum.http.orthanc.styled import json_answer, text_answer
 from hilum.index.resources import Resources
@@ -21,8 +21,7 @@ from hilum.services.retrieve import Retrieve
 
 #: The attachment there is, by name and by Orthanc's number.
 _NAME: Final = "dicom"
-_CONTENT_TYPE: Final = 1
-_NAMES: Final = frozenset({_NAME, str(_CONTENT_TYPE)})
+_NAMES: Final = frozenset({_NAME, str(FILE_CONTENT_TYPE)})
 _OPERATIONS: Final = (
     "compressed-data",
     "compressed-md5",
@@ -65,7 +64,7 @@ class AttachmentRoutes:
         resource = await self._resources.one(level_of(request), id_of(request))
         named = await self._own.named(resource.id)
         if resource.level is Level.IMAGE:
-            named = {_NAME: _CONTENT_TYPE} | named
+            named = {_NAME: FILE_CONTENT_TYPE} | named
         return json_answer(named if "full" in request.query else list(named))
 
     async def _operations(self, request: web.Request) -> web.Response:
@@ -106,7 +105,7 @@ class AttachmentRoutes:
             {
                 "CompressedMD5": md5,
                 "CompressedSize": instance.blob.size_bytes,
-                "ContentType": _CONTENT_TYPE,
+                "ContentType": FILE_CONTENT_TYPE,
                 "UncompressedMD5": md5,
                 "UncompressedSize": instance.blob.size_bytes,
                 "Uuid": file_uuid(instance.blob.digest),

@@ -2,19 +2,23 @@
 
 import hashlib
 import uuid
-from collections.abc import AsyncIterator
-from typing import Final
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Final
 
 from aiohttp import web
 
 from hilum.core.errors import Corrupt, NotFound
+from hilum.http.orthanc.describe import file_uuid
 from hilum.http.orthanc.own_names import FIRST, LAST, OwnNames
 from hilum.http.orthanc.resources import id_of, level_of
 from hilum.http.orthanc.store import is_migration
 from hilum.http.orthanc.styled import json_answer, text_answer
 from hilum.index.attachments import Attachment, Attachments
-from hilum.index.resources import Resources
+from hilum.index.resources import Resource, Resources
+from hilum.index.stored import StoredInstance
 
+#: Orthanc's number of the file of an instance.
+FILE_CONTENT_TYPE: Final = 1
 #: What a client may attach in one piece.
 _LONGEST_BYTES: Final = 256 << 20
 _PIECE_BYTES: Final = 1 << 20
@@ -33,6 +37,20 @@ class OwnAttachments:
         """Return the numbers of those of a resource, by their names, in order."""
         of_resource = await self._attachments.of(public_id)
         return {self._names.name_of(number): number for number in of_resource}
+
+    async def told_of(self, resources: Sequence[Resource]) -> dict[str, list[dict[str, Any]]]:
+        """Return what there is to say of all attachments of resources, by public id.
+
+        Of the file of an instance not its MD5, for which it would have to be read.
+        """
+        own = await self._attachments.of_all([each.id for each in resources])
+        return {
+            each.id: [
+                *([_file_info(each.stored)] if each.stored is not None else []),
+                *map(_info, own.get(each.id, {}).values()),
+            ]
+            for each in resources
+        }
 
     async def put(self, request: web.Request) -> web.Response:
         """Take what is in the body."""
@@ -75,16 +93,7 @@ class OwnAttachments:
         if operation == "data":
             return await self._data(request, attached)
         if operation == "info":
-            return json_answer(
-                {
-                    "CompressedMD5": attached.md5,
-                    "CompressedSize": attached.size_bytes,
-                    "ContentType": attached.number,
-                    "UncompressedMD5": attached.md5,
-                    "UncompressedSize": attached.size_bytes,
-                    "Uuid": str(uuid.uuid5(uuid.NAMESPACE_OID, attached.id)),
-                }
-            )
+            return json_answer(_info(attached))
         told = {
             "md5": attached.md5,
             "size": str(attached.size_bytes),
@@ -133,6 +142,26 @@ class OwnAttachments:
         found = (await self._attachments.of(public_id)).get(number) if wanted else None
         if wanted and found is not None and wanted.strip('"') != _etag(found).strip('"'):
             raise web.HTTPConflict(text="another revision of this attachment is there")
+
+
+def _info(attached: Attachment) -> dict[str, Any]:
+    return {
+        "CompressedMD5": attached.md5,
+        "CompressedSize": attached.size_bytes,
+        "ContentType": attached.number,
+        "UncompressedMD5": attached.md5,
+        "UncompressedSize": attached.size_bytes,
+        "Uuid": str(uuid.uuid5(uuid.NAMESPACE_OID, attached.id)),
+    }
+
+
+def _file_info(stored: StoredInstance) -> dict[str, Any]:
+    return {
+        "CompressedSize": stored.blob.size_bytes,
+        "ContentType": FILE_CONTENT_TYPE,
+        "UncompressedSize": stored.blob.size_bytes,
+        "Uuid": file_uuid(stored.blob.digest),
+    }
 
 
 async def _body(request: web.Request) -> AsyncIterator[bytes]:

@@ -1,7 +1,7 @@
 """``/tools/find``, ``/tools/count-resources`` and ``/tools/lookup``: searching what is here."""
 
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -15,12 +15,15 @@ from hilum.core.instance import Attributes
 from hilum.core.levels import LEVEL_OF, Level, json_tag, vr_of
 from hilum.core.main_tags import text_of
 from hilum.core.matching import matching_of
-from hilum.core.query import Condition, Exact, Query
+from hilum.core.query import AnyOf, Condition, Exact, Query
 from hilum.http.orthanc.bodies import count, object_of, strings, truth
 from hilum.http.orthanc.describe import Describer
 from hilum.http.orthanc.errors import BAD_REQUEST, OUT_OF_RANGE, UNKNOWN_TAG, Refusal
-from hilum.http.orthanc.listing import list_answer
+from hilum.http.orthanc.listing import AT_ONCE, list_answer
+from hilum.http.orthanc.order import Order, is_natural, order_of
+from hilum.http.orthanc.own_names import FIRST, OwnNames
 from hilum.http.orthanc.resources import NAMES, PLURALS
+from hilum.http.orthanc.response_content import ResponseContent, content_of
 from hilum.http.orthanc.styled import json_answer
 from hilum.http.orthanc.tag_names import Form, tag_named
 from hilum.index.attached import Attached
@@ -46,9 +49,10 @@ class _Wanted:
     level: Level
     query: Query
     """At `level`, or at the lowest level it has conditions on."""
-    labelled: frozenset[str] | None = None
-    """Public ids to which `excluded` applies; None: labels do not matter."""
-    excluded: bool = False
+    only: Collection[str] | None = None
+    """Public ids besides which nothing is wanted, by labels and metadata; None: all are."""
+    without: Collection[str] = ()
+    """Public ids that are not wanted."""
     names: Mapping[str, re.Pattern[str]] = field(default_factory=dict)
     """Of names by tag, what they have to match in capitals and small letters; the index does
     not tell these apart."""
@@ -56,10 +60,11 @@ class _Wanted:
     @property
     def direct(self) -> bool:
         """Whether what the query finds is what is wanted, one for one."""
-        return self.query.level is self.level and self.labelled is None and not self.names
+        chosen = self.only is not None or self.without or self.names
+        return self.query.level is self.level and not chosen
 
     def has(self, public_id: str) -> bool:
-        return self.labelled is None or (public_id in self.labelled) != self.excluded
+        return (self.only is None or public_id in self.only) and public_id not in self.without
 
     def spelt(self, attributes: Attributes) -> bool:
         return all(
@@ -72,12 +77,21 @@ class SearchRoutes:
     """Finds resources by their tags, labels and identifiers."""
 
     def __init__(
-        self, search: Search, resources: Resources, attached: Attached, describer: Describer
+        self,
+        search: Search,
+        resources: Resources,
+        attached: Attached,
+        describer: Describer,
+        contents: ResponseContent,
+        names: OwnNames,
     ) -> None:
         self._search = search
         self._resources = resources
         self._attached = attached
         self._describer = describer
+        self._contents = contents
+        self._names = names
+        self._order = Order(resources, attached)
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes to add to the application."""
@@ -91,19 +105,26 @@ class SearchRoutes:
         body = await object_of(request)
         wanted = await self._wanted(body)
         since, limit = count(body, "Since"), count(body, "Limit") or None
+        order = order_of(body, self._names)
         if wanted is None:
             return json_answer([])
-        if wanted.direct:
+        if not is_natural(wanted.level, order):
+            found = [key async for key in self._ids(wanted)]
+            ids = (await self._order.of(wanted.level, found, order))[since:][:limit]
+        elif wanted.direct:
             query = replace(wanted.query, offset=since, limit=limit)
             ids = [key async for key in self._ids(replace(wanted, query=query))]
         else:
             ids = [key async for key in self._ids(wanted)][since:][:limit]
         if not (truth(body, "Expand") or "ResponseContent" in body):
             return json_answer(ids)
-        requested = strings(body, "RequestedTags") if "RequestedTags" in body else ()
-        describe = partial(
-            self._describer.some, wanted.level, form=form_of_body(body), requested=requested
-        )
+        requested = strings(body, "RequestedTags") if "RequestedTags" in body else []
+        form = form_of_body(body)
+        if "ResponseContent" in body:
+            content = content_of(body)
+            told = partial(self._contents.some, wanted.level, content, form, requested)
+            return await list_answer(request, ids, told)
+        describe = partial(self._describer.some, wanted.level, form=form, requested=requested)
         return await list_answer(request, ids, describe)
 
     async def _count(self, request: web.Request) -> web.Response:
@@ -143,8 +164,6 @@ class SearchRoutes:
         level = level_of_body(body)
         if not isinstance(body.get("Query"), dict):
             raise Refusal(BAD_REQUEST, 'Field "Query" is missing, or should be a JSON object')
-        if body.get("MetadataQuery"):
-            raise Refusal(BAD_REQUEST, "MetadataQuery is not supported")
         conditions = _conditions(body["Query"], any_case=not truth(body, "CaseSensitive"))
         for name, parent in _PARENTS.items():
             if body.get(name):
@@ -158,21 +177,69 @@ class SearchRoutes:
                     Condition(keyword, Exact(uid))
                     for keyword, uid in zip(keywords, uids, strict=False)
                 )
+        only, without = await self._chosen(level, body)
+        if only is not None:
+            only -= without
+            conditions += await self._narrowing(level, only)
+            if not only:
+                return None
         levels = tuple(Level)
         lowest = max([level, *(LEVEL_OF[each.keyword] for each in conditions)], key=levels.index)
         spelling = _spelling(body["Query"]) if truth(body, "CaseSensitive") else {}
         names = {json_tag(keyword): pattern for keyword, pattern in spelling.items()}
         query = Query(lowest, tuple(conditions), requested=(lowest.unique_key, *spelling))
+        return _Wanted(level, query, only, without, names=names)
+
+    async def _chosen(self, level: Level, body: dict[str, Any]) -> tuple[set[str] | None, set[str]]:
+        """Return what may be found by labels and metadata, None for all; and what may not."""
+        only = await self._by_metadata(level, body)
         if "Labels" not in body and "LabelsConstraint" not in body:
-            return _Wanted(level, query, names=names)
+            return only, set()
         constraint = body.get("LabelsConstraint", "All")
         labels = strings(body, "Labels") if "Labels" in body else []
         if constraint not in _CONSTRAINTS:
             raise Refusal(OUT_OF_RANGE, "LabelsConstraint is All, Any or None")
         if not labels and constraint != "None":
-            return _Wanted(level, query, names=names)
+            return only, set()
         found, included = await self._attached.labelled(level, labels, constraint)
-        return _Wanted(level, query, frozenset(found), excluded=not included, names=names)
+        if not included:
+            return only, set(found)
+        return set(found) if only is None else only.intersection(found), set()
+
+    async def _by_metadata(self, level: Level, body: dict[str, Any]) -> set[str] | None:
+        """Return what ``MetadataQuery`` asks for; None: it asks for nothing."""
+        asked = body.get("MetadataQuery", {})
+        if not isinstance(asked, dict):
+            raise Refusal(BAD_REQUEST, 'Field "MetadataQuery" must be a JSON object')
+        only: set[str] | None = None
+        case = re.NOFLAG if truth(body, "CaseSensitive") else re.IGNORECASE
+        for name, value in asked.items():
+            number = self._names.number_of(name)
+            if not isinstance(value, str):
+                raise Refusal(BAD_REQUEST, f'Tag "{name}" must be associated with a string')
+            if number < FIRST:
+                raise Refusal(BAD_REQUEST, f"{name} is not kept in the index")
+            if not value:
+                continue
+            patterns = [wildcard_pattern(each) for each in value.split("\\")]
+            pattern = re.compile("|".join(patterns), re.DOTALL | case)
+            found = {
+                key
+                for key, noted in (await self._attached.noted(level, number)).items()
+                if pattern.match(noted.decode(errors="replace"))
+            }
+            only = found if only is None else only & found
+        return only
+
+    async def _narrowing(self, level: Level, only: Collection[str]) -> list[Condition]:
+        """Return conditions that the index can begin with where little may be found."""
+        if not 0 < len(only) <= AT_ONCE:
+            return []
+        resources = await self._resources.some(level, list(only))
+        uids = [each.uids[-1] if each.uids else each.patient_id for each in resources]
+        if not uids or not all(uids):
+            return []
+        return [Condition(level.unique_key, AnyOf(tuple(Exact(uid) for uid in uids)))]
 
 
 def level_of_body(body: Mapping[str, Any]) -> Level:

@@ -53,7 +53,7 @@ class System:
                 "ApiVersion": API_VERSION,
                 "Capabilities": {
                     "HasExtendedChanges": False,
-                    "HasExtendedFind": False,
+                    "HasExtendedFind": True,
                     "HasLabels": True,
                 },
                 "CheckRevisions": False,
