@@ -99,7 +99,12 @@ class Outflow:
             stop = _HEAD_ROOM_BYTES + count + (last + 1) * P_DATA_HEAD_BYTES
             sent += count
             if sent == data_set.size_bytes:
-                self._put_head(last, count - last * self._fragment_bytes, is_last=True)
+                # Equipment sends odd lengths, and is taken at its word; others, dcmtk among them,
+                # abort on a fragment of one. They look for a value's padding behind it.
+                padding = count % 2
+                self._buffer[stop : stop + padding] = bytes(padding)
+                stop += padding
+                self._put_head(last, count - last * self._fragment_bytes + padding, is_last=True)
             self._wire.write(self._buffer[start:stop], meanwhile)
             if sent == data_set.size_bytes:
                 break

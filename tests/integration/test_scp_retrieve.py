@@ -12,6 +12,7 @@ from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 
 from hilum.core.peer import Peer
+from tests.data_sets import encoded, minimal, native
 from tests.dcmtk import data_set_bytes, run, storescp, storescu, transfer_syntax
 from tests.generated import ct, save, uid
 from tests.integration.peers import (
@@ -32,6 +33,7 @@ from tests.integration.peers import (
     p_data,
     pdv,
     query_rq,
+    store_rq,
 )
 from tests.integration.scp_node import ScpNode, scp_node
 from tests.nodes import free_port
@@ -106,6 +108,26 @@ def test_movescu_brings_every_instance_byte_for_byte(
         moved = run("movescu", "-v", "-S", "-aem", "DEST", *STUDY, *node.peer)
     assert moved.status == 0, moved.output
     assert sorted(by_instance(tmp_path / "in").values()) == sorted(map(data_set_bytes, files))
+
+
+def test_data_set_of_an_odd_length_is_padded_for_who_cannot_bear_it(
+    node: ScpNode, peers: dict[str, Peer], tmp_path: Path
+) -> None:
+    """Equipment sends them, and dcmtk aborts on a fragment of an odd length."""
+    odd = minimal(StudyInstanceUID=uid("odd"), SOPInstanceUID=uid("odd", 1))
+    body = encoded(odd) + native(b"\1" * 101, b"OB")
+    with calling(node.address) as peer:
+        peer.associate([(CT_IMAGE, [EXPLICIT])])
+        peer.request(1, store_rq(uid("odd", 1)), body)
+        assert peer.receive().status == 0
+        peer.release()
+    with storescp(tmp_path / "in", "DEST") as port:
+        peers["DEST"] = Peer("DEST", "127.0.0.1", port)
+        keys = ("-k", "QueryRetrieveLevel=STUDY", "-k", f"StudyInstanceUID={uid('odd')}")
+        moved = run("movescu", "-v", "-S", "-aem", "DEST", *keys, *node.peer)
+    assert moved.status == 0, moved.output
+    (arrived,) = by_instance(tmp_path / "in").values()
+    assert arrived.endswith(b"\1" * 101 + b"\0")
 
 
 @pytest.mark.parametrize(("option", "expected"), [("+xi", IMPLICIT), ("+xe", EXPLICIT)])
