@@ -1,7 +1,7 @@
 """Fill an index with studies that nobody had: ``python -m scripts.seed --uri URI --studies N``.
 
-Documents are made by the builders the node uses (`hilum.index.documents`,
-`hilum.index.derive`), so they are what it would have written: ten instances a study on
+Documents are made by the builders the node uses (in `hilum.index`: `instance_documents`,
+`entity_documents`, `derive`), so they are what it would have written: ten instances a study on
 average, a million for 100,000 studies. Only the files are missing: digests are of nothing,
 and the node that is started on such an index can find everything and send none of it.
 
@@ -31,7 +31,8 @@ from hilum.core.levels import Level, json_tag, vr_of
 from hilum.core.main_tags import main_dicom_tags
 from hilum.index.database import Database
 from hilum.index.derive import derive_series, derive_studies
-from hilum.index.documents import entity_update, instance_document
+from hilum.index.entity_documents import entity_update
+from hilum.index.instance_documents import instance_document
 
 #: Family and given names of one language, the commonest first; groups as in PS3.5 6.2.1.2.
 NAMES: Final[tuple[tuple[str, str], ...]] = (

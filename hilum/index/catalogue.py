@@ -11,9 +11,9 @@ from hilum.core.levels import COMPUTED_KEYWORDS, LEVEL_OF, Level, json_tag, vr_o
 from hilum.core.query import Condition, Exact, Query
 from hilum.index import patients, walk
 from hilum.index.database import Database, Document
-from hilum.index.documents import STORED_FIELDS, stored_instance
 from hilum.index.faults import translated
 from hilum.index.filters import Filter, level_filters
+from hilum.index.instance_documents import STORED_FIELDS, stored_instance
 from hilum.index.layouts import Layouts
 from hilum.index.stored import Match, Statistics, StoredInstance, StudyLayout
 

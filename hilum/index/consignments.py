@@ -7,8 +7,8 @@ from hilum.core.instance import MIGRATION
 from hilum.core.levels import Level
 from hilum.core.routing import Traits
 from hilum.index.database import Database, Document
-from hilum.index.documents import STORED_FIELDS, stored_instance
 from hilum.index.faults import translated
+from hilum.index.instance_documents import STORED_FIELDS, stored_instance
 from hilum.index.stored import StoredInstance
 
 #: Fields of the documents, by trait.

@@ -26,7 +26,7 @@ from hilum.core.query import (
     Wildcard,
 )
 from hilum.core.text import NAME_GROUPS, fold, pad_name_group
-from hilum.index.documents import TEXT_KEYWORDS
+from hilum.index.entity_documents import TEXT_KEYWORDS
 from hilum.index.words import words_of
 
 Filter: TypeAlias = dict[str, Any]

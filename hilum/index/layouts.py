@@ -7,7 +7,7 @@ from typing import Final
 
 from hilum.core.errors import NotFound
 from hilum.index.database import Database
-from hilum.index.documents import STORED_FIELDS, stored_instance
+from hilum.index.instance_documents import STORED_FIELDS, stored_instance
 from hilum.index.stored import StudyLayout
 
 #: Instances in the layouts that are kept: some 1 KB each. The last layout is kept whatever

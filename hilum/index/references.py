@@ -8,8 +8,8 @@ from typing import Final
 
 from hilum.core.instance import Blob, Origin
 from hilum.index.database import Database, Document
-from hilum.index.documents import ORIGIN_FIELDS, origin_of
 from hilum.index.faults import translated
+from hilum.index.instance_documents import ORIGIN_FIELDS, origin_of
 
 # Of a cold disk they take seconds, and each question has ten.
 _AT_ONCE: Final = 1000

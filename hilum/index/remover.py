@@ -17,10 +17,10 @@ from hilum.core.instance import Blob, Identity, Origin
 from hilum.core.levels import Level
 from hilum.index.database import Database, Document
 from hilum.index.derive import derive_series, derive_studies
-from hilum.index.documents import ORIGIN_FIELDS, origin_fields, origin_of
+from hilum.index.entity_documents import new_revision
 from hilum.index.faults import translated
+from hilum.index.instance_documents import ORIGIN_FIELDS, origin_fields, origin_of
 
-_REVISION_BITS = 62
 _NEEDED: Final = {
     "PatientID": 1,
     "hashed_patient_id": 1,
@@ -173,9 +173,13 @@ class Remover:
         """
         series, studies = list(removal.series), list(removal.studies)
         with translated():
-            await self._database.series.update_many({"_id": {"$in": series}}, _new_revision())
+            await self._database.series.update_many(
+                {"_id": {"$in": series}}, {"$set": {"revision": new_revision()}}
+            )
             await derive_series(self._database, series)
-            await self._database.studies.update_many({"_id": {"$in": studies}}, _new_revision())
+            await self._database.studies.update_many(
+                {"_id": {"$in": studies}}, {"$set": {"revision": new_revision()}}
+            )
             await derive_studies(self._database, studies)
         if self._database.changes is not None:
             self._database.changes.put(
@@ -378,7 +382,3 @@ def _instance_note(removed: Removed) -> Document:
 
 def _digests(document: Document) -> list[str]:
     return [document["blob"]["digest"], *(each["digest"] for each in document["versions"])]
-
-
-def _new_revision() -> Document:
-    return {"$set": {"revision": secrets.randbits(_REVISION_BITS)}}

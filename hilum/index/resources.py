@@ -17,8 +17,8 @@ from hilum.core.errors import NotFound
 from hilum.core.levels import LEVEL_OF, Level, json_tag
 from hilum.core.main_tags import MAIN_DICOM_TAGS, main_dicom_tags, text_of
 from hilum.index.database import Database, Document
-from hilum.index.documents import STORED_FIELDS, stored_instance
 from hilum.index.faults import translated
+from hilum.index.instance_documents import STORED_FIELDS, stored_instance
 from hilum.index.stored import StoredInstance
 
 #: A study that has been at rest for so long counts as stable where nobody has said so.

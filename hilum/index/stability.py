@@ -1,8 +1,8 @@
 """What has come to rest: series and studies of which nothing new has come for a while.
 
 Whatever is written of an arrival makes its series and study unstable, with the time of the
-change by MongoDB's clock and a new revision (`index.documents`, `index.tally`). Those few are
-in an index of their own. One becomes stable on condition that its revision is still the one
+change by MongoDB's clock and a new revision (`index.entity_documents`, `index.tally`). Those
+few are in an index of their own. One becomes stable on condition that its revision is still the one
 that was read: whoever writes to it in between makes it unstable again.
 """
 

@@ -15,7 +15,8 @@ from pymongo import UpdateOne
 from hilum.core.instance import Instance
 from hilum.core.levels import Level
 from hilum.index.database import Document
-from hilum.index.documents import entity_update, frame_count
+from hilum.index.entity_documents import entity_update
+from hilum.index.instance_documents import frame_count
 
 #: Series and studies. Those that several hundred associations store into at once.
 _REMEMBERED: Final = 1000
@@ -64,7 +65,7 @@ def addition(
     left
         From a `Tally`: the update applies only where the entity is still like that.
     arrived
-        See `hilum.index.documents.entity_update`.
+        See `hilum.index.entity_documents.entity_update`.
     """
     update = entity_update(level, instances, arrived)
     said = update["$set"]

@@ -21,14 +21,9 @@ from hilum.core.instance import Blob, Identity, Instance
 from hilum.core.levels import Level
 from hilum.index.database import Database, Document
 from hilum.index.derive import derive_series, derive_studies
-from hilum.index.documents import (
-    arrival,
-    entity_update,
-    instance_document,
-    representable,
-    version_document,
-)
+from hilum.index.entity_documents import arrival, entity_update
 from hilum.index.faults import translated
+from hilum.index.instance_documents import instance_document, representable, version_document
 from hilum.index.references import Reference, References
 from hilum.index.tally import Addition, Tally, addition
 
