@@ -94,13 +94,34 @@ def test_what_arrives_is_among_the_events_and_delivered(
     expect(receiver).to_be_visible()
     loaded = watch_loads(page)
     dcmtk.storescu(node.peer, *ct_files(tmp_path, 4, study="telling"))
-    of_study = events.filter(has_text=uid("telling"))
+    of_study = events.filter(has=page.locator(f'a[href*="{uid("telling")}"]'))
     # One line for all that arrived, one more when nothing comes any more.
     expect(of_study.filter(has_text="4 images stored")).to_be_visible()
-    expect(of_study.filter(has_text="Study complete")).to_be_visible()
+    expect(of_study.filter(has_text="Study stable")).to_be_visible()
+    # Called what people call it, and by whom it came.
+    expect(of_study.filter(has_text="Generated · Atelling")).to_have_count(of_study.count())
+    expect(of_study.filter(has_text="4 images")).to_contain_text("from STORESCU")
+    assert uid("telling") not in of_study.first.inner_text()
     expect(receiver).to_contain_text("0 waiting")
     expect(receiver).to_contain_text(re.compile(r"[1-9]\d* delivered"))
     assert loaded == []
+
+
+def test_a_study_is_complete_only_if_somebody_said_how_much_it_is(
+    visit: Visit, node: RunningNode
+) -> None:
+    said = visit.goto("#/activity").evaluate(
+        """async () => {
+          const { kindText } = await import("/static/js/activity/events.js");
+          const of = (details) => kindText({ kind: "stable-series", level: "SERIES", details });
+          return [
+            of({ instances: 3 }),
+            of({ instances: 3, expected_instances: 3, complete: true }),
+            of({ instances: 3, expected_instances: 40, complete: false }),
+          ];
+        }"""
+    )
+    assert said == ["Series stable", "Series complete", "Series stable, 3 of 40 images"]
 
 
 def test_a_receiver_that_fails_is_seen_and_tried_again(
@@ -134,7 +155,7 @@ def test_uploads_are_seen_as_they_are_made(visit: Visit, node: RunningNode, tmp_
     # What follows at once is on the same line.
     requests.post(url, files=[("file", ("a.txt", b"no DICOM"))], timeout=30)
     expect(log).to_contain_text("4 files")
-    expect(log).to_contain_text("1 not dicom")
+    expect(log).to_contain_text("1 not DICOM")
     expect(log).to_have_count(1)
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from playwright.sync_api import Browser, Request, Route, expect
+from playwright.sync_api import Browser, Page, Request, Route, expect
 from pydicom import dcmread
 from pydicom.uid import XRayAngiographicImageStorage
 
@@ -523,6 +523,63 @@ def test_an_upload_that_failed_for_now_is_sent_again_on_request(
     page.unroute("**/api/dicom/upload")
     uploads.get_by_role("button", name="Retry failed").click()
     expect(uploads).to_contain_text("2 files stored")
+
+
+@pytest.mark.parametrize("width", [390, 768, 1024])
+def test_nothing_is_cut_off_in_a_narrow_window(
+    browser: Browser, shared_node: RunningNode, ct_study: str, width: int
+) -> None:
+    with visiting(browser, shared_node, (width, 800)) as visit:
+        page = visit.goto("#/?search=TEST-page")
+        row = page.locator(f'tr[data-study-uid="{ct_study}"]')
+        expect(row).to_be_visible()
+        assert cut_off(page) == []
+        expect(row.get_by_text("Doe, Jane")).to_be_visible()
+        description = row.locator('[data-field="description"]')
+        if description.is_visible():
+            assert description.evaluate("cell => cell.scrollWidth <= cell.clientWidth")
+        row.click()
+        wait_for_image(page, 0)
+        # There are more tools than room on a telephone; they are scrolled.
+        assert cut_off(page, ":not(.header *)") == []
+        visit.goto("#/activity")
+        expect(page.get_by_role("heading", name="Events")).to_be_visible()
+        assert cut_off(page) == []
+
+
+def cut_off(page: Page, which: str = "*") -> list[str]:
+    """Return what reaches beyond the window's sides, of what somebody uses or reads."""
+    found: list[str] = page.evaluate(
+        """(which) => [...document.querySelectorAll("button, select, input, a, th, output, canvas")]
+          .filter((one) => one.checkVisibility() && one.matches(`${which}:not(.skip-link)`))
+          .filter((one) => {
+            const { left, right } = one.getBoundingClientRect();
+            return left < 0 || right > innerWidth;
+          })
+          .map((one) => one.outerHTML)""",
+        which,
+    )
+    return found
+
+
+def test_a_database_that_is_away_is_told_in_plain_words(
+    browser: Browser, shared_node: RunningNode
+) -> None:
+    refusal = {
+        "success": False,
+        "error": {
+            "code": "index-unavailable",
+            "message": "MongoDB does not answer: ServerSelectionTimeoutError",
+        },
+    }
+    page = browser.new_page()
+    page.route("**/api/dicom/studies?*", lambda route: route.fulfill(status=503, json=refusal))
+    page.goto(shared_node.http_url)
+    blank = page.locator("#studies-blank")
+    expect(blank).to_contain_text("The node's database does not answer.")
+    expect(blank).to_contain_text("Studies that arrive are still kept")
+    expect(blank).not_to_contain_text("Error")
+    page.close()
 
 
 # A node of its own --------------------------------------------------------------------

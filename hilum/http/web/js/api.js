@@ -35,6 +35,9 @@ async function request(path, signal, method = "GET") {
   }
 }
 
+/** Codes whose message is for those who run the node, and what to say instead. */
+const WORDS = { "index-unavailable": "The node's database does not answer." };
+
 /** Turn the body of a failed answer into an error. */
 export function errorFrom(body, status) {
   let error;
@@ -43,9 +46,10 @@ export function errorFrom(body, status) {
   } catch {
     error = undefined; // a proxy's page, say
   }
+  const text = WORDS[error?.code] ?? sentence(error?.message ?? "");
   return new ApiError(
     error?.code ?? "error",
-    sentence(error?.message ?? "") || `The node answered with status ${status}.`,
+    text || `The node answered with status ${status}.`,
     status,
   );
 }

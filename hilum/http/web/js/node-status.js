@@ -4,6 +4,8 @@ import { element, field, setText } from "./dom.js";
 import { Poll } from "./polling.js";
 
 const SECONDS = 10;
+/** While something is wrong somebody waits for it to be over. */
+const SECONDS_OF_TROUBLE = 3;
 
 export class NodeStatus {
   /** What the node said last; `{}` before it did. */
@@ -48,10 +50,12 @@ export class NodeStatus {
       this.health = await getHealth(signal);
       this.#show(this.health.ok ? "ok" : "impaired");
       if (this.address !== before) this.#changed();
+      return this.health.ok ? SECONDS : SECONDS_OF_TROUBLE;
     } catch (error) {
-      if (isAbort(error)) return;
+      if (isAbort(error)) return SECONDS;
       if (!(error instanceof ApiError)) throw error;
       this.#show("away");
+      return SECONDS_OF_TROUBLE;
     }
   }
 

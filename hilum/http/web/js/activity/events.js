@@ -2,7 +2,7 @@
 // arrive: a CT is hundreds of them.
 import { getEvents } from "../api.js";
 import { field, find, fromTemplate, setText } from "../dom.js";
-import { count, moment, received } from "../format.js";
+import { count, join, moment, received } from "../format.js";
 import { studyHash } from "../router.js";
 
 const SHOWN = 100;
@@ -14,9 +14,6 @@ const KINDS = {
   "new-series": ["New series"],
   "new-study": ["New study"],
   "new-patient": ["New patient"],
-  "stable-series": ["Series complete"],
-  "stable-study": ["Study complete"],
-  "stable-patient": ["Patient complete"],
   conflict: ["conflict", "conflicts"],
 };
 const DELETED = {
@@ -26,10 +23,24 @@ const DELETED = {
   IMAGE: ["image deleted", "images deleted"],
 };
 
-/** An event in two or three words. */
-export function kindText({ kind, level }, times = 1) {
+const STABLE = {
+  "stable-series": "Series",
+  "stable-study": "Study",
+  "stable-patient": "Patient",
+};
+
+/** An event in a few words. */
+export function kindText({ kind, level, details }, times = 1) {
+  if (STABLE[kind]) return stableText(STABLE[kind], details ?? {});
   const [one, several] = (kind === "deleted" ? DELETED[level] : KINDS[kind]) ?? [kind];
   return several ? count(times, one, several) : one;
+}
+
+/** That nothing more came says that all is there only where somebody said how much that is. */
+function stableText(what, { complete, instances, expected_instances: expected }) {
+  if (complete) return `${what} complete`;
+  if (complete === false) return `${what} stable, ${instances} of ${count(expected, "image")}`;
+  return `${what} stable`;
 }
 
 export class EventList {
@@ -38,6 +49,8 @@ export class EventList {
   /** Lines, newest first: `{event, times, row}`; `event` is the newest of the line. */
   #lines = [];
   #last = 0;
+  /** What studies are called, by their ids: most events name them by UID alone. */
+  #names = new Map();
 
   constructor(root) {
     this.#root = root;
@@ -48,7 +61,7 @@ export class EventList {
   async refresh(signal) {
     const events = await getEvents({ since: this.#last, limit: FETCHED, signal });
     for (const event of events) this.add(event);
-    for (const line of this.#lines) show(line);
+    for (const line of this.#lines) this.#show(line);
     field(this.#root, "blank").hidden = this.#lines.length > 0;
   }
 
@@ -64,10 +77,29 @@ export class EventList {
     line.event = event;
     line.times += 1;
     this.#lines.unshift(line);
-    show(line);
+    const { StudyDescription: description, AccessionNumber: accession } = event.details?.tags ?? {};
+    const name = join([description, accession]);
+    if (name) this.#names.set(event.study, name);
+    this.#show(line);
     this.#list.prepend(line.row);
     for (const { row } of this.#lines.splice(SHOWN)) row.remove();
     field(this.#root, "blank").hidden = true;
+  }
+
+  #show({ event, times, row }) {
+    row.dataset.kind = event.kind;
+    const link = find("a", row);
+    setText(link, kindText(event, times));
+    link.href = studyHash(event.study_instance_uid);
+    const { origin, tags } = event.details ?? {};
+    const what = field(row, "what");
+    const name = this.#names.get(event.study) ?? event.study_instance_uid;
+    const source = origin?.source && `from ${origin.source}`;
+    setText(what, join([tags?.SeriesDescription, name, source]));
+    what.title = event.study_instance_uid;
+    const time = field(row, "time");
+    setText(time, received(event.at));
+    time.title = moment(event.at);
   }
 }
 
@@ -76,14 +108,3 @@ const continues = (before, event) =>
   before.level === event.level &&
   before.kind === event.kind &&
   before.study === event.study;
-
-function show({ event, times, row }) {
-  row.dataset.kind = event.kind;
-  const link = find("a", row);
-  setText(link, kindText(event, times));
-  link.href = studyHash(event.study_instance_uid);
-  setText(field(row, "what"), event.study_instance_uid);
-  const time = field(row, "time");
-  setText(time, received(event.at));
-  time.title = moment(event.at);
-}

@@ -9,6 +9,8 @@ const FETCHED = 200;
 /** Requests of one sender that are no further apart belong together. */
 const TOGETHER_MS = 30_000;
 const KINDS = { upload: "Upload", stow: "STOW-RS", orthanc: "Orthanc API" };
+/** Outcomes and codes read as they are, their dashes as blanks, but for this. */
+const OUTCOMES = { "not-dicom": "not DICOM" };
 const FINE = new Set(["stored", "already-stored", "accepted"]);
 
 export class UploadLog {
@@ -65,6 +67,8 @@ const belongs = (line, upload) =>
   line.kind === upload.kind &&
   Date.parse(line.begun) - Date.parse(upload.at) < TOGETHER_MS;
 
+const outcomeText = (outcome) => OUTCOMES[outcome] ?? outcome.replaceAll("-", " ");
+
 function rowOf(upload) {
   const row = fromTemplate("upload-entry");
   const outcomes = Object.entries(upload.outcomes);
@@ -75,7 +79,7 @@ function rowOf(upload) {
   setText(field(row, "size"), bytes(upload.bytes));
   setText(
     field(row, "outcome"),
-    join(outcomes.map(([outcome, times]) => `${number(times)} ${outcome.replaceAll("-", " ")}`)),
+    join(outcomes.map(([outcome, times]) => `${number(times)} ${outcomeText(outcome)}`)),
   );
   const time = field(row, "time");
   setText(time, received(upload.at));

@@ -13,6 +13,7 @@ function fillCorner(viewport, name, lines, strong = false) {
 
 /** Who and what is examined, in the heading of the page; `null` empties it. */
 export function showHeading(heading, study) {
+  find('[data-link="archive"]', heading).hidden = !study;
   if (!study) {
     setText(field(heading, "patient"), "");
     setText(field(heading, "study"), "");
