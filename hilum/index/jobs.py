@@ -260,6 +260,20 @@ class JobLedger:
             )
         return changed.matched_count > 0
 
+    async def forget(self, job_id: str) -> None:
+        """Forget a job that is over.
+
+        Raises
+        ------
+        NotFound
+            There is none of this id that is.
+        """
+        over = {"$in": [State.SUCCESS.value, State.FAILURE.value]}
+        with translated():
+            forgotten = await self._jobs.delete_one({"_id": job_id, "state": over})
+        if not forgotten.deleted_count:
+            raise NotFound(f"no job {job_id[:36]} that is over")
+
     async def _wish(self, job_id: str, wish: Wish) -> bool:
         with translated():
             changed = await self._jobs.update_one(

@@ -170,6 +170,16 @@ class Jobs:
         self._news.set()
         return await self._ledger.restart(job_id, State.PAUSED)
 
+    async def forget(self, job_id: str) -> None:
+        """Forget a job that is over.
+
+        Raises
+        ------
+        NotFound
+            There is none of this id that is.
+        """
+        await self._ledger.forget(job_id)
+
     async def resubmit(self, job_id: str) -> bool:
         """Have a failed job go on; return whether there is one."""
         self._news.set()

@@ -191,6 +191,31 @@ def test_an_archive_in_another_transfer_syntax(
     assert refused.status == 400
 
 
+def test_a_file_in_another_transfer_syntax(servers: SideBySide, instances: dict[str, str]) -> None:
+    """Debian's Orthanc rewrites files in archives alone, and no JPEG 2000: pydicom judges."""
+    url = servers.hilum.http_url
+    for name, target in (("0001", "1.2.840.10008.1.2"), ("JPEG2000", "1.2.840.10008.1.2.1")):
+        path = f"/instances/{instances[name]}/file"
+        there = pydicom.dcmread(io.BytesIO(ask(servers.orthanc.http_url, path).body))
+        if there.file_meta.TransferSyntaxUID.is_compressed:
+            there.decompress(generate_instance_uid=False)
+        here = pydicom.dcmread(io.BytesIO(ask(url, f"{path}?transcode={target}").body))
+        assert here.file_meta.TransferSyntaxUID == target
+        assert here.SOPInstanceUID == there.SOPInstanceUID
+        assert here.PixelData == there.PixelData
+        assert here.to_json_dict().keys() == there.to_json_dict().keys()
+    stored = ask(url, f"/instances/{instances['0001']}/file")
+    as_it_is = ask(url, f"/instances/{instances['0001']}/file?transcode=1.2.840.10008.1.2.1")
+    assert as_it_is.body == stored.body
+    assert as_it_is.headers["etag"] == stored.headers["etag"]
+    for target in ("", "1.2.3", "1.2.840.10008.1.2.4.50"):
+        refused = ask(url, f"/instances/{instances['0001']}/file?transcode={target}")
+        assert refused.status == 400
+    plan = f"/instances/{instances['rtplan']}/file"
+    j2k = ask(url, f"{plan}?transcode=1.2.840.10008.1.2.4.90")
+    assert j2k.body == ask(url, plan).body
+
+
 def test_many_archives_are_rewritten_at_the_same_time(
     servers: SideBySide, instances: dict[str, str]
 ) -> None:

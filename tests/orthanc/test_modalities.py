@@ -488,6 +488,22 @@ def test_job_is_paused_resumed_and_cancelled(nodes: ThreeNodes, tmp_path: Path) 
     assert cancelled[0] == cancelled[1]
 
 
+def test_job_that_is_over_is_forgotten(nodes: ThreeNodes, tmp_path: Path) -> None:
+    """Of Orthanc 1.12.9: Debian's knows no such request."""
+    url = nodes.servers.hilum.http_url
+    body = {"Resources": [study_id("X")], "Asynchronous": True}
+    with ExitStack() as stack:
+        slow_store(stack, nodes, tmp_path / "slow")
+        path = ask(url, "/modalities/store/store", "POST", body).json["Path"]
+        wait_until(lambda: job_of(url, path)["State"] == "Running")
+        assert ask(url, path, "DELETE").status == 404
+        assert ask(url, f"{path}/cancel", "POST", "").status == 200
+        wait_until(lambda: job_of(url, path)["State"] == "Failure")
+    assert ask(url, path, "DELETE").status == 200
+    for method in ("GET", "DELETE"):
+        assert ask(url, path, method).status == 404
+
+
 def test_jobs_there_are_not(servers: SideBySide) -> None:
     refused(servers, "/jobs/none", method="GET")
     for change in ("cancel", "pause", "resume", "resubmit"):

@@ -17,7 +17,7 @@ NOT_HERE = re.compile(
     r"|POST /tools/(bulk-modify|bulk-anonymize|create-dicom|reconstruct)"
     r"|POST /tools/(execute-script|reset|shutdown)"
     r"|POST /modalities/\{id_\}/(find-worklist|storage-commitment)|\w+ /storage-commitment/.*"
-    r"|\w+ /peers/.*|GET /plugins/.*|DELETE /jobs/.*|GET /tools"
+    r"|\w+ /peers/.*|GET /plugins/.*|DELETE /jobs/.*/.*|GET /tools"
     r"|\w+ /tools/(log-level-.*|metrics|dicom-conformance|accepted-sop-classes)"
     r"|PUT /tools/(default-encoding|accepted-transfer-syntaxes|log-level)"
     r"|PUT /tools/unknown-sop-class-accepted"

@@ -9,16 +9,20 @@ from aiohttp import web
 from hilum.core.errors import NotFound
 from hilum.core.levels import Level
 from hilum.core.modules import MODULES
-from hilum.http.dicomweb.instances import stored_part
+from hilum.http.dicomweb.instances import Choice, rewritten_part, stored_part
 from hilum.http.dicomweb.media_types import DICOM
+from hilum.http.dicomweb.media_types import Form as MediaForm
 from hilum.http.dicomweb.related import Part, entity_tag, send_single
 from hilum.http.dicomweb.sending import FileRange
+from hilum.http.orthanc.errors import BAD_REQUEST, Refusal
 from hilum.http.orthanc.resources import id_of, level_of, path_of
 from hilum.http.orthanc.styled import JSON, json_answer, styled
 from hilum.http.orthanc.tag_names import short_name
 from hilum.imaging.element_names import name_of, tag_of
+from hilum.imaging.encode import ENCODED
 from hilum.imaging.scan import PIXEL_DATA_TAGS
 from hilum.imaging.tag_json import Form
+from hilum.imaging.transcode import TARGETS
 from hilum.index.resources import Resources
 from hilum.index.stored import StoredInstance
 from hilum.services.bulk_data import BulkData
@@ -83,10 +87,29 @@ class ContentRoutes:
     async def _file(self, request: web.Request) -> web.StreamResponse:
         instance = await self._instance(request)
         await asyncio.to_thread(self._retrieve.check, [instance])
-        pieces = stored_part(self._retrieve, instance, "").pieces
         name = {"Content-Disposition": f'filename="{id_of(request)}.dcm"'}
+        target = request.query.get("transcode", instance.transfer_syntax_uid)
+        # What is no image has nothing to compress, as in archives.
+        blank = target in ENCODED and not instance.number_of_frames
+        if target != instance.transfer_syntax_uid and not blank:
+            return await self._rewritten_file(request, instance, target, name)
+        pieces = stored_part(self._retrieve, instance, "").pieces
         etag = entity_tag(instance.blob.digest)
         return await send_single(request, Part(DICOM, pieces), etag, name)
+
+    async def _rewritten_file(
+        self, request: web.Request, instance: StoredInstance, target: str, name: Mapping[str, str]
+    ) -> web.StreamResponse:
+        if target not in (*TARGETS, *ENCODED):
+            raise Refusal(BAD_REQUEST, f"Unknown transfer syntax: {target[:64]}")
+        choice = Choice(instance, MediaForm(DICOM, target))
+        part, file = await rewritten_part(self._retrieve, choice, "")
+        try:
+            etag = entity_tag(instance.blob.digest, target)
+            return await send_single(request, Part(DICOM, part.pieces), etag, name)
+        finally:
+            if file is not None:
+                file.close()
 
     async def _pdf(self, request: web.Request) -> web.StreamResponse:
         instance = await self._instance(request)

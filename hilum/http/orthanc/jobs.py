@@ -24,6 +24,7 @@ class JobResources:
         return [
             web.get("/jobs", self._list),
             web.get("/jobs/{id}", self._one),
+            web.delete("/jobs/{id}", self._forget),
             web.post("/jobs/{id}/cancel", self._changing(Jobs.cancel)),
             web.post("/jobs/{id}/pause", self._changing(Jobs.pause)),
             web.post("/jobs/{id}/resume", self._changing(Jobs.resume)),
@@ -37,6 +38,10 @@ class JobResources:
 
     async def _one(self, request: web.Request) -> web.Response:
         return json_answer(job_json(await self._network.jobs.one(request.match_info["id"])))
+
+    async def _forget(self, request: web.Request) -> web.Response:
+        await self._network.jobs.forget(request.match_info["id"])
+        return web.Response(content_type="text/plain")
 
     def _changing(
         self, change: Callable[[Jobs, str], Awaitable[bool]]
