@@ -21,6 +21,7 @@ from hilum.http.dicomweb.wado import Wado
 from hilum.http.dictionary import Dictionary
 from hilum.http.errors import translate_errors
 from hilum.http.events import Events
+from hilum.http.expectation import close_uninvited, invite_bodies, uninvited
 from hilum.http.frames import Frames
 from hilum.http.health import Check, Health, Probe
 from hilum.http.intake import Intake
@@ -135,53 +136,57 @@ def make_app(services: Services) -> web.Application:
             speak_orthanc,
             cross_origin.middleware(),
             guard.middleware(),
+            invite_bodies,
             forgive_slashes,
         ],
         client_max_size=_BODY_BYTES,
     )
     app[TRUSTED_PROXIES] = trusted_networks(services.trusted_proxies)
     app.add_routes(
-        [
-            *health.routes(),
-            *services.metrics.routes(),
-            *Uploads(intake, overrides).routes(),
-            *Stow(intake).routes(),
-            *(Delete(services.deletion).routes() if services.deletion is not None else ()),
-            *(
-                TrashRoutes(services.trashcan, services.deletion is not None).routes()
-                if services.trashcan is not None
-                else ()
-            ),
-            *(
-                RetentionRoutes(services.retention).routes()
-                if services.retention is not None
-                else ()
-            ),
-            *StudyArchives(services.retrieve, services.resources).routes(),
-            *studies.routes(),
-            *ProtectionRoutes(services.protection).routes(),
-            *Frames(services.pictures).routes(),
-            *Dictionary().routes(),
-            *Queues(services.queue).routes(),
-            *Capabilities().routes(),
-            *Qido(services.search).routes(),
-            *Wado(services.retrieve).routes(),
-            *MetadataResources(services.metadata).routes(),
-            *BulkDataResources(services.bulk_data, services.retrieve).routes(),
-            *rendered.routes(),
-            *WadoUri(services.retrieve, services.search, rendered).routes(),
-            *orthanc_routes(services, intake),
-            *Pacs(
-                services.search, studies, services.synchronisation, ohif, services.about
-            ).routes(),
-            *UploadHistory(services.upload_log).routes(),
-            *events.routes(),
-            *ohif.routes(),
-            *Pages().routes(),
-        ]
+        uninvited(
+            [
+                *health.routes(),
+                *services.metrics.routes(),
+                *Uploads(intake, overrides).routes(),
+                *Stow(intake).routes(),
+                *(Delete(services.deletion).routes() if services.deletion is not None else ()),
+                *(
+                    TrashRoutes(services.trashcan, services.deletion is not None).routes()
+                    if services.trashcan is not None
+                    else ()
+                ),
+                *(
+                    RetentionRoutes(services.retention).routes()
+                    if services.retention is not None
+                    else ()
+                ),
+                *StudyArchives(services.retrieve, services.resources).routes(),
+                *studies.routes(),
+                *ProtectionRoutes(services.protection).routes(),
+                *Frames(services.pictures).routes(),
+                *Dictionary().routes(),
+                *Queues(services.queue).routes(),
+                *Capabilities().routes(),
+                *Qido(services.search).routes(),
+                *Wado(services.retrieve).routes(),
+                *MetadataResources(services.metadata).routes(),
+                *BulkDataResources(services.bulk_data, services.retrieve).routes(),
+                *rendered.routes(),
+                *WadoUri(services.retrieve, services.search, rendered).routes(),
+                *orthanc_routes(services, intake),
+                *Pacs(
+                    services.search, studies, services.synchronisation, ohif, services.about
+                ).routes(),
+                *UploadHistory(services.upload_log).routes(),
+                *events.routes(),
+                *ohif.routes(),
+                *Pages().routes(),
+            ]
+        )
     )
     app.on_response_prepare.append(add_security_headers)
     app.on_response_prepare.append(cross_origin.add_headers)
+    app.on_response_prepare.append(close_uninvited)
     app.on_shutdown.append(events.close)
     app.on_cleanup.extend([health.close, intake.close])
     return app

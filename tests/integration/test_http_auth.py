@@ -1,5 +1,6 @@
 """Who is let in, and which requests a browser is not to make for others."""
 
+import asyncio
 import base64
 import re
 import urllib.error
@@ -71,6 +72,36 @@ async def test_a_strange_page_has_no_browser_post_by_another_way(node: HttpNode,
     async with serving(node) as client:
         answer = await client.post(written(client, path), data=b"x", headers=headers)
         assert answer.status == 403
+
+
+@pytest.mark.parametrize(
+    ("headers", "answers"),
+    [
+        (basic("backend", "s3cret"), [b"HTTP/1.1 100 Continue", b"HTTP/1.1 400 Bad Request"]),
+        (basic("backend", "S3cret"), [b"HTTP/1.1 401 Unauthorized"]),
+        ({"Sec-Fetch-Site": "cross-site"}, [b"HTTP/1.1 403 Forbidden"]),
+    ],
+    ids=["user", "stranger", "page"],
+)
+async def test_a_body_is_asked_for_once_its_sender_is_known(
+    node: HttpNode, headers: dict[str, str], answers: list[bytes]
+) -> None:
+    """What curl and .NET do with large bodies."""
+    async with serving(node, users=USERS) as client:
+        url = URL(str(client._base_url))
+        reader, writer = await asyncio.open_connection(url.host, url.port)
+        lines = [f"{name}: {value}" for name, value in headers.items()]
+        head = ["POST /instances HTTP/1.1", "Host: x", "Content-Length: 5", *lines]
+        writer.write("\r\n".join([*head, "Expect: 100-continue", "", ""]).encode())
+        for answer in answers:
+            async with asyncio.timeout(10):
+                told = await reader.readuntil(b"\r\n\r\n")
+            assert told.startswith(answer)
+            if b" 100 " in told:
+                writer.write(b"hello")
+        # Without the body nobody could tell where the next request begins.
+        assert (b"Connection: close" in told) == (len(answers) == 1)
+        writer.close()
 
 
 @pytest.mark.parametrize(("name", "password"), USERS.items())
