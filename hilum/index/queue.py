@@ -177,7 +177,7 @@ class Queue:
         """Note a failed attempt, and when the next one is due."""
         with translated():
             await self._deliveries.update_one(
-                {"_id": delivery.id, "state": "waiting"},
+                _as_found(delivery),
                 {"$set": {"error": reason, "due_at": due_at}, "$inc": {"attempts": 1}},
             )
 
@@ -185,7 +185,7 @@ class Queue:
         """Note a failed attempt that was the last: a dead letter."""
         with translated():
             await self._deliveries.update_one(
-                {"_id": delivery.id, "state": "waiting"},
+                _as_found(delivery),
                 {
                     "$set": {"state": "dead", "error": reason, "finished_at": datetime.now(UTC)},
                     "$inc": {"attempts": 1},
@@ -260,6 +260,14 @@ def _away_document(away: Away) -> Document:
         "probe_at": away.probe_at,
         "reason": away.reason,
     }
+
+
+def _as_found(delivery: Delivery) -> Document:
+    """Return what a delivery is still like, unless somebody has had it tried anew meanwhile.
+
+    An attempt that had failed before is then none against it.
+    """
+    return {"_id": delivery.id, "state": "waiting", "queued_at": delivery.queued_at}
 
 
 async def open_lanes(
