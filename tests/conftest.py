@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +22,10 @@ PROGRAMS = {
     "/usr/bin/dcmdump": "dcmtk",
     "/usr/bin/chromium": "chromium",
 }
+
+# Hundreds of processes are started from here: they are not to compile the package each.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # How long an example takes says more of the machine's other work than of what is tested.
 settings.register_profile("hilum", deadline=None)

@@ -1,15 +1,17 @@
 """Real nodes for tests: `hilum serve` as its own process, on free ports.
 
 They have one worker, so that a node is a process, unless a test sets `HILUM_WORKERS`.
+A start costs what a node does then and not what Python does before (`tests.forked`); of
+nodes that are started by their command line there are others, in `tests/e2e`.
 """
 
 import contextlib
+import itertools
 import json
 import os
+import random
 import signal
 import socket
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -18,11 +20,29 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.forked import Forked
+
+#: The first of the ports that the kernel gives to who calls, and does not say which.
+_LENT = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+_LOWEST = 10_000
+#: Of several processes of tests each has ports of its own; they begin anywhere among them.
+_PROCESSES = max(1, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
+_PROCESS = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _PROCESSES
+_PORTS = range(_LOWEST + _PROCESS, _LENT, _PROCESSES)
+_NEXT = itertools.count(random.SystemRandom().randrange(len(_PORTS)))
+
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port that is free, and stays so until who asked for it listens there.
+
+    A port that the kernel chooses may be that of somebody's connection a moment later. These
+    it never chooses, and each is given once.
+    """
+    while True:
+        port = _PORTS[next(_NEXT) % len(_PORTS)]
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def wait_until(condition: Callable[[], Any], seconds: float = 30, what: str = "") -> Any:
@@ -46,7 +66,7 @@ class RunningNode:
     aet: str = "HILUM"
     dicom_port: int = field(default_factory=free_port)
     http_port: int = field(default_factory=free_port)
-    process: "subprocess.Popen[bytes] | None" = None
+    process: Forked | None = None
 
     @property
     def http_url(self) -> str:
@@ -76,14 +96,7 @@ class RunningNode:
             "HILUM_WORKERS": "1",
             **self.settings,
         }
-        with self.log_path.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "hilum", "serve"],
-                env=environment,
-                cwd=self.data_dir.parent,
-                stdout=log,
-                stderr=log,
-            )
+        self.process = Forked(["serve"], environment, self.data_dir.parent, self.log_path)
         self.wait_ready(seconds)
         return self
 

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import urllib.error
@@ -13,17 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from scripts.chaos.waiting import wait_until
+from tests.nodes import free_port
 
 AE_TITLE = "HILUM"
 _START_SECONDS = 60
 _STOP_SECONDS = 60
-
-
-def free_port() -> int:
-    """Return a TCP port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass

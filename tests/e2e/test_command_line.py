@@ -160,10 +160,11 @@ def test_json_logs_are_nothing_but_json(running_node: RunningNode) -> None:
 def test_a_signal_while_starting_stops_it_as_well(tmp_path: Path) -> None:
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "hilum", "serve", "--data-dir", tmp_path / "node"],
+            [sys.executable, "-m", "hilum", "serve", "--data-dir", tmp_path / "node",
+             "--dicom-port", str(free_port()), "--http-port", str(free_port())],
             stdout=log,
             stderr=log,
-        )
+        )  # fmt: skip
     wait_until(lambda: b"starting" in (tmp_path / "log").read_bytes(), what="it starts")
     process.send_signal(signal.SIGTERM)
     assert process.wait(30) == 0
@@ -172,9 +173,8 @@ def test_a_signal_while_starting_stops_it_as_well(tmp_path: Path) -> None:
 
 def test_a_port_that_is_taken_costs_one_line(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        done = hilum(
-            "serve", "--data-dir", tmp_path / "node", "--dicom-port", str(taken.getsockname()[1])
-        )
+        ports = ("--dicom-port", str(taken.getsockname()[1]), "--http-port", str(free_port()))
+        done = hilum("serve", "--data-dir", tmp_path / "node", *ports)
     assert done.returncode == 1
     assert "cannot listen for DICOM" in done.stderr
     assert "Traceback" not in done.stderr

@@ -22,7 +22,7 @@ from pydicom.uid import XRayAngiographicImageStorage
 
 from tests import dcmtk
 from tests.generated import ct, ct_files, save, uid
-from tests.nodes import RunningNode
+from tests.nodes import RunningNode, wait_until
 from tests.visits import (
     CANVAS,
     VIEWPORT,
@@ -430,6 +430,10 @@ def test_a_film_shows_every_frame_in_order_and_in_time(visit: Visit, film_study:
     def rate_of(shown: list[tuple[float, int]]) -> float:
         return (len(shown) - 1) / (shown[-1][0] - shown[0][0]) * 1000
 
+    def is_in_time(frames: int, rate: float) -> bool:
+        # Not always on a machine that has other work, which keeps a page from drawing.
+        return rate_of(played(frames)) == pytest.approx(rate, rel=0.15)
+
     # A line that brings fewer frames than are due: the film waits for them, it skips none.
     line = page.context.new_cdp_session(page)
     line.send("Network.enable")
@@ -438,12 +442,12 @@ def test_a_film_shows_every_frame_in_order_and_in_time(visit: Visit, film_study:
     assert rate_of(played(FRAMES)) < 0.9 * FRAMES_PER_SECOND
     line.detach()
     played(FRAMES)
-    assert rate_of(played(FRAMES + 5)) == pytest.approx(FRAMES_PER_SECOND, rel=0.15)
+    wait_until(lambda: is_in_time(FRAMES + 5, FRAMES_PER_SECOND), what="it plays in time")
     page.keyboard.press(",")
     expect(rate).to_have_text("10 / s")
     page.keyboard.press(",")
     expect(rate).to_have_text("8 / s")
-    assert rate_of(played(12)) == pytest.approx(8, rel=0.15)
+    wait_until(lambda: is_in_time(12, 8), what="it plays in time at another rate")
     rate.click()
     expect(rate).to_have_text(f"{FRAMES_PER_SECOND} / s")
     page.keyboard.press(".")

@@ -109,10 +109,15 @@ def test_a_sequence_of_more_items_than_any_metadata_has() -> None:
 
 def test_a_long_word_in_an_accept_header_takes_no_time() -> None:
     """It took its square: more than half a second for one header, on the event loop."""
-    started = time.process_time()
-    parse_accept("a/b;" + "x" * 8000)
-    parse_accept("a/b;" + " " * 8000)
-    assert time.process_time() - started < 0.1
+
+    def seconds() -> float:
+        started = time.thread_time()
+        parse_accept("a/b;" + "x" * 8000)
+        parse_accept("a/b;" + " " * 8000)
+        return time.thread_time() - started
+
+    # Python may clear up whatever other tests have left, but not three times.
+    assert min(seconds() for _ in range(3)) < 0.1
 
 
 def test_a_transfer_syntax_that_is_no_uid() -> None:

@@ -46,14 +46,14 @@ def read_all(data: bytes) -> Header | None:
 
 
 def timed(data: bytes) -> None:
-    started = time.monotonic()
+    started = time.thread_time()
     header = read_all(data)
     if header and header.transfer_syntax_uid in NATIVE:
         with suppress(HilumError):
             out = io.BytesIO()
             transcode(io.BytesIO(data), header.transfer_syntax_uid, IMPLICIT, out)
             transcode(io.BytesIO(data), header.transfer_syntax_uid, EXPLICIT, out)
-    assert time.monotonic() - started < 5
+    assert time.thread_time() - started < 5
 
 
 @settings(max_examples=300, deadline=None)

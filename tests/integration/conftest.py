@@ -1,6 +1,5 @@
-"""A real mongod for the session, a fresh database for each test."""
+"""A real mongod for the session, an empty database for each test."""
 
-import secrets
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -13,6 +12,7 @@ from hilum.index.catalogue import Catalogue
 from hilum.index.database import Database
 from hilum.index.mongod import find_mongod
 from hilum.index.writer import Writer
+from tests.integration.databases import lent_database, return_all
 
 
 @pytest.fixture(scope="session")
@@ -28,6 +28,8 @@ def mongodb_uri() -> Iterator[str]:
                 *("--dbpath", folder, "--bind_ip", str(socket), "--quiet"),
                 *("--wiredTigerCacheSizeGB", "0.25"),
                 *("--setParameter", "diagnosticDataCollectionEnabled=false"),
+                # Once a minute it would delete what tests have made old.
+                *("--setParameter", "ttlMonitorEnabled=false"),
             ],
             stdout=log,
             stderr=log,
@@ -38,6 +40,7 @@ def mongodb_uri() -> Iterator[str]:
                 client.admin.command("ping")
             yield uri
         finally:
+            return_all(uri)
             process.terminate()
             process.wait(30)
             log.close()
@@ -46,11 +49,11 @@ def mongodb_uri() -> Iterator[str]:
 @pytest.fixture
 async def database(mongodb_uri: str) -> AsyncIterator[Database]:
     """An empty database with its indexes and views."""
-    database = Database.connect(mongodb_uri, f"test_{secrets.token_hex(6)}")
-    await database.ensure_schema()
-    yield database
-    await database.raw.client.drop_database(database.raw.name)
-    database.close()
+    with lent_database(mongodb_uri) as name:
+        database = Database.connect(mongodb_uri, name)
+        await database.ensure_schema()
+        yield database
+        database.close()
 
 
 @pytest.fixture

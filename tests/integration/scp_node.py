@@ -5,10 +5,9 @@ Being in this process, its threads, descriptors and quarantine can be looked at.
 """
 
 import asyncio
-import secrets
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -37,6 +36,7 @@ from hilum.storage.local import LocalStore
 from hilum.storage.quarantine import Quarantine
 from hilum.storage.spool import Spool
 from tests.contract.spooling import received
+from tests.integration.databases import lent_database
 
 
 @dataclass
@@ -88,13 +88,15 @@ def scp_node(
     **admission: Any,
 ) -> Iterator[ScpNode]:
     """Run a node for the length of a block, with a database of its own."""
+    lending = ExitStack()
+    name = lending.enter_context(lent_database(mongodb_uri))
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     crossing = Crossing(loop)
 
     async def build() -> tuple[Database, Promotion, DecodeWorkers, "asyncio.Task[None]"]:
-        database = Database.connect(mongodb_uri, f"test_{secrets.token_hex(6)}")
+        database = Database.connect(mongodb_uri, name)
         await database.ensure_schema()
         promotion = Promotion(store, quarantine, Writer(database), policy)
         return database, promotion, DecodeWorkers(), asyncio.create_task(promotion.run())
@@ -128,7 +130,6 @@ def scp_node(
         promoting.cancel()
         await asyncio.gather(promoting, return_exceptions=True)
         await workers.stop()
-        await database.raw.client.drop_database(database.raw.name)
         database.close()
 
     try:
@@ -140,3 +141,4 @@ def scp_node(
         thread.join()
         loop.close()
         spool.close()
+        lending.close()

@@ -161,7 +161,7 @@ async def test_a_leftover_that_does_not_end_by_itself_is_ended(folder: Path) -> 
         database.close()
         server = EmbeddedMongod(folder)
         await server.start()
-        assert await asyncio.wait_for(leftover.wait(), 1) == 0
+        assert await asyncio.wait_for(leftover.wait(), 20) == 0
         await server.stop()
     finally:
         if leftover.returncode is None:
@@ -286,8 +286,11 @@ async def test_a_database_that_is_away_is_unavailable_in_time(folder: Path) -> N
 
 
 async def test_a_database_that_hangs_is_unavailable_in_time(embedded: EmbeddedMongod) -> None:
+    patient = Database.connect(embedded.uri)
+    await patient.ensure_schema()
+    patient.close()
     database = Database.connect(embedded.uri, timeout_seconds=0.3)
-    await database.ensure_schema()
+    await answering(database)  # it has connections
     pid = embedded.pid
     assert pid is not None
     os.kill(pid, signal.SIGSTOP)
@@ -319,4 +322,5 @@ async def unavailable(database: Database) -> None:
         begin = time.monotonic()
         with pytest.raises(IndexUnavailable):
             await call()
-        assert time.monotonic() - begin < 3
+        # A few times 0.3 s, and what a busy machine adds; by default it would be ten each.
+        assert time.monotonic() - begin < 10

@@ -38,6 +38,6 @@ def test_a_literal_beginning_stays_in_front_for_the_index() -> None:
 
 
 def test_a_pattern_of_many_stars_takes_no_time() -> None:
-    begin = time.perf_counter()
+    begin = time.thread_time()
     assert not re.search(wildcard_pattern("*a" * 40 + "*b"), "a" * 2000)
-    assert time.perf_counter() - begin < 1
+    assert time.thread_time() - begin < 1
