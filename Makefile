@@ -4,6 +4,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Reads the page's JavaScript; npm fetches it once.
+BIOME := @biomejs/biome@2.6.8
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check bench clean
@@ -22,6 +24,7 @@ run: $(VENV)/.ready-to-run
 test: $(VENV)/.ready-to-test
 	@sh scripts/setup-debian.sh test
 	@$(MAKE) --no-print-directory check
+	npx --yes $(BIOME) lint --error-on-warnings
 	@# The slow ones, of whole nodes, first; they wait more than they work, so one more than cores.
 	$(BIN)/python -m pytest --numprocesses $$(( $$(nproc) + 1 )) --dist loadfile \
 	  --no-loadscope-reorder $(PYTEST_ARGS)

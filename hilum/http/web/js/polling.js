@@ -50,7 +50,8 @@ export class Poll {
 
   /** Run within a second, however often this is called; a run under way is left to end. */
   soon() {
-    this.#hurry ||= setTimeout(() => {
+    if (this.#hurry) return;
+    this.#hurry = setTimeout(() => {
       this.#hurry = 0;
       if (this.#running) this.soon();
       else this.now();

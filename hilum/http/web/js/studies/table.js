@@ -38,9 +38,8 @@ export class StudyTable {
       fill(row, study);
       kept.set(uid, row);
     }
-    for (const row of [...this.#body.children]) {
-      if (kept.get(row.dataset.studyUid) !== row) row.remove();
-    }
+    const gone = [...this.#body.children].filter((row) => kept.get(row.dataset.studyUid) !== row);
+    for (const row of gone) row.remove();
     let place = this.#body.firstElementChild;
     for (const row of kept.values()) {
       if (row === place) place = place.nextElementSibling;

@@ -69,7 +69,7 @@ export class WindowLevel {
 
 /** Whether a window means anything: colour has none (PS3.3 C.11.2.1). */
 export const hasWindow = (instance) =>
-  /^MONOCHROME/.test(instance.photometricInterpretation || "MONOCHROME2");
+  (instance.photometricInterpretation || "MONOCHROME2").startsWith("MONOCHROME");
 
 /** Keep a drag's values to what an eye can tell: about a thousandth of the width. */
 function rounded(value, width) {
