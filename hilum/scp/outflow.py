@@ -43,7 +43,7 @@ class Outflow:
     Parameters
     ----------
     fragment_bytes
-        The longest fragment that the peer takes in a PDU.
+        The longest fragment that the peer takes in a PDU; even.
     """
 
     def __init__(self, wire: Wire, fragment_bytes: int) -> None:
@@ -101,7 +101,7 @@ class Outflow:
             if sent == data_set.size_bytes:
                 # Equipment sends odd lengths, and is taken at its word; others, dcmtk among them,
                 # abort on a fragment of one. They look for a value's padding behind it.
-                padding = count % 2
+                padding = data_set.size_bytes % 2
                 self._buffer[stop : stop + padding] = bytes(padding)
                 stop += padding
                 self._put_head(last, count - last * self._fragment_bytes + padding, is_last=True)

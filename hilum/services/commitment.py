@@ -14,7 +14,7 @@ from typing import Any, Final
 import structlog
 
 from hilum.core.commitment import Commitment, Doubt, Reference
-from hilum.core.errors import Corrupt, NotFound, Temporary
+from hilum.core.errors import Corrupt, HilumError, NotFound, PeerRefused, Temporary
 from hilum.index.jobs import Job, JobLedger
 from hilum.index.stored import StoredInstance
 from hilum.services.dimse import Call, Dimse, in_thread
@@ -88,8 +88,12 @@ class Commitments:
             # Only when the peer is there: to read everything takes its time.
             make = partial(self._commitment, uid, references, stored, control.check)
             await in_thread(lambda: dimse.report_commitment(call, make))
+        except PeerRefused as error:
+            _tell_in_vain(task, error)
+            raise
         except Temporary as error:
             if age > self._give_up_seconds:
+                _tell_in_vain(task, error)
                 raise
             pause = min(max(age / 4, _SHORTEST_PAUSE_SECONDS), _LONGEST_PAUSE_SECONDS)
             raise Postponed(pause, str(error)) from error
@@ -137,3 +141,13 @@ class Commitments:
                 )
                 return Doubt.PROCESSING_FAILURE
         return None
+
+
+def _tell_in_vain(task: Mapping[str, Any], error: HilumError) -> None:
+    # Whoever asked keeps its originals, and fills its disk with them.
+    log.warning(
+        "storage commitment not reported",
+        peer=task["call"]["peer"]["ae_title"],
+        transaction_uid=task["transaction_uid"],
+        reason=str(error),
+    )
