@@ -22,13 +22,15 @@ from typing import Any
 
 from tests.forked import Forked
 
-#: The first of the ports that the kernel gives to who calls, and does not say which.
-_LENT = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
 _LOWEST = 10_000
+#: The first of the ports that the kernel gives to who calls, and does not say which.
+_FIRST_LENT = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+#: Below it, unless the machine lends nearly all of them.
+_END = _FIRST_LENT if _FIRST_LENT > _LOWEST + 5_000 else 65_536
 #: Of several processes of tests each has ports of its own; they begin anywhere among them.
 _PROCESSES = max(1, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
 _PROCESS = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _PROCESSES
-_PORTS = range(_LOWEST + _PROCESS, _LENT, _PROCESSES)
+_PORTS = range(_LOWEST + _PROCESS, _END, _PROCESSES)
 _NEXT = itertools.count(random.SystemRandom().randrange(len(_PORTS)))
 
 

@@ -7,7 +7,8 @@ from hilum import __version__
 from hilum.config.loading import load
 from scripts.bench.drivers import RECEIVER, Called
 from scripts.bench.peers import Node
-from tests.nodes import RunningNode
+from scripts.node import AE_TITLE
+from scripts.node import Node as RunningNode
 
 
 class HilumNode(Node):
@@ -20,31 +21,25 @@ class HilumNode(Node):
     def start(self, folder: Path, receiver_port: int) -> None:
         """Start on the empty `folder` and wait for it to answer."""
         peers = {RECEIVER: {"host": "127.0.0.1", "port": receiver_port}}
-        settings = {
-            "HILUM_DICOM_PEERS": json.dumps(peers),
-            # Nodes of tests have one; an operator who sets nothing has this many.
-            "HILUM_WORKERS": str(load({}).settings.workers),
-        }
-        self._running = RunningNode(folder / "data", settings)
+        settings = {"HILUM_DICOM_PEERS": json.dumps(peers)}
+        # As many workers as an operator has who sets nothing.
+        workers = load({}).settings.workers
+        self._running = RunningNode(folder / "data", settings, workers)
         self._running.start()
-        self.called = Called(self._running.aet, self._running.dicom_port)
-        self.http_url = self._running.http_url
+        self.called = Called(AE_TITLE, self._running.dicom_port)
+        self.http_url = self._running.url("")
 
     def stop(self) -> None:
         """End it and its children."""
-        if self._running is not None and self._running.process is not None:
-            try:
-                self._running.stop()
-            finally:
-                self._running.kill()  # of no effect on one that has ended
+        if self._running is not None:
+            self._running.stop()
         self._running = None
 
     @property
     def pid(self) -> int:
         """The process that was started."""
         assert self._running is not None
-        assert self._running.process is not None
-        return self._running.process.pid
+        return self._running.pid
 
     def picture_path(self, study_uid: str, orthanc_id: str, index: int, frame: int) -> str:  # noqa: ARG002
         """Return the path of a picture in its default rendering."""

@@ -10,10 +10,10 @@ from scripts.chaos.case import case
 from scripts.chaos.footprint import MEGABYTE, back, peak, settled
 from scripts.chaos.ground import Ground
 from scripts.chaos.instances import write_series
-from scripts.chaos.node import Node
 from scripts.chaos.peer import Peer, data_set_of
 from scripts.chaos.programs import echo_seconds, identities, send
 from scripts.chaos.verdict import nothing_lost
+from scripts.node import Node
 
 _ARTIM_SECONDS = 5
 

@@ -13,10 +13,10 @@ import pydicom
 from scripts.chaos.case import case
 from scripts.chaos.ground import Ground
 from scripts.chaos.instances import write_series
-from scripts.chaos.node import Node
 from scripts.chaos.programs import send
 from scripts.chaos.verdict import nothing_lost
 from scripts.chaos.waiting import wait_until
+from scripts.node import Node
 
 _FILES = 300
 #: In which most of a deletion or of its undoing lies.

@@ -15,10 +15,10 @@ from pathlib import Path
 from scripts.chaos.case import case
 from scripts.chaos.ground import Ground
 from scripts.chaos.instances import data_set_digest, write_series
-from scripts.chaos.node import Node
 from scripts.chaos.programs import Sender, Sent
 from scripts.chaos.verdict import nothing_lost, stored
 from scripts.chaos.waiting import wait_until
+from scripts.node import Node
 from tests.nodes import free_port
 
 _FILES = 40

@@ -5,10 +5,10 @@ from scripts.chaos.footprint import MEGABYTE, back, settled
 from scripts.chaos.ground import Ground
 from scripts.chaos.instances import write_series, write_sparse
 from scripts.chaos.mounts import read_only
-from scripts.chaos.node import Node
 from scripts.chaos.programs import OUT_OF_RESOURCES, send, send_at_once
 from scripts.chaos.verdict import nothing_lost, spooled, unfinished
 from scripts.chaos.waiting import wait_until
+from scripts.node import Node
 
 _DISK_BYTES = 64 * MEGABYTE
 _BALLAST_BYTES = 16 * MEGABYTE

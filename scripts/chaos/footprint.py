@@ -7,8 +7,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from scripts.chaos.node import Node
 from scripts.chaos.waiting import wait_until
+from scripts.node import Node
 
 MEGABYTE = 1 << 20
 _SETTLE_SECONDS = 60

@@ -9,9 +9,9 @@ from scripts.chaos.case import case
 from scripts.chaos.footprint import back, settled
 from scripts.chaos.ground import Ground
 from scripts.chaos.instances import write_series
-from scripts.chaos.node import Node
 from scripts.chaos.programs import Sender, Sent, echo_seconds, send
 from scripts.chaos.verdict import nothing_lost
+from scripts.node import Node
 
 # What a release may take: ten seconds for the index, and the rest for a busy machine.
 _LONGEST_RELEASE_SECONDS = 15

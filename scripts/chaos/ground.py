@@ -8,7 +8,7 @@ from pathlib import Path
 
 from scripts.chaos.mongod import Mongod
 from scripts.chaos.mounts import SmallDisk
-from scripts.chaos.node import Node
+from scripts.node import Node
 
 
 @dataclass

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from scripts.chaos.node import Node
+from scripts.node import Node
 
 SUCCESS = "Success"
 OUT_OF_RESOURCES = "Refused: OutOfResources"  # what storescu calls A700

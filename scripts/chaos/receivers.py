@@ -11,10 +11,10 @@ from scripts.chaos.case import case
 from scripts.chaos.ground import Ground
 from scripts.chaos.instances import write_series
 from scripts.chaos.kills import mongod_pid
-from scripts.chaos.node import Node
 from scripts.chaos.programs import Sender, Sent, identities
 from scripts.chaos.verdict import nothing_lost
 from scripts.chaos.waiting import wait_until
+from scripts.node import Node
 from tests.receivers import Behaviour, Posted, Receiver, Reply, is_signed, out_of_order, receiving
 
 _SECRET = "s3cret, and not only ASCII: ë"

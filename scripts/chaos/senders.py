@@ -12,7 +12,6 @@ from scripts.chaos.case import case
 from scripts.chaos.footprint import MEGABYTE, back, peak, settled
 from scripts.chaos.ground import Ground
 from scripts.chaos.instances import write_series
-from scripts.chaos.node import Node
 from scripts.chaos.peer import (
     ABORT,
     Peer,
@@ -27,6 +26,7 @@ from scripts.chaos.peer import (
 from scripts.chaos.programs import echo_seconds, identities, send
 from scripts.chaos.verdict import nothing_lost, spooled, unfinished
 from scripts.chaos.waiting import wait_until
+from scripts.node import Node
 
 _DIMSE_SECONDS = 3
 _HALF: Final = bytes(8192)

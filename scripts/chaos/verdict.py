@@ -8,9 +8,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from scripts.chaos.instances import data_set_digest
-from scripts.chaos.node import Node
 from scripts.chaos.programs import damaged_objects, findable, identities
 from scripts.chaos.waiting import wait_until
+from scripts.node import Node
 
 
 def nothing_lost(

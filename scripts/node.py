@@ -109,7 +109,7 @@ class Node:
     def health(self, part: str = "") -> int:
         """Return the HTTP status of ``/health``, or of one part of it; 0: no answer."""
         try:
-            with urllib.request.urlopen(self._url(f"/health{part}"), timeout=15) as answer:
+            with urllib.request.urlopen(self.url(f"/health{part}"), timeout=15) as answer:
                 return int(answer.status)
         except urllib.error.HTTPError as error:
             return error.code
@@ -120,7 +120,8 @@ class Node:
         """Return how often the node was surprised: tracebacks in its log."""
         return self._log().count("Traceback (most recent call last)")
 
-    def _url(self, path: str) -> str:
+    def url(self, path: str) -> str:
+        """Return where a path is answered."""
         return f"http://127.0.0.1:{self.http_port}{path}"
 
     def pids(self) -> list[int]:
