@@ -12,7 +12,8 @@ from tests.unit.test_http_docs import application
 PAGE = (REPOSITORY / "docs" / "orthanc.md").read_text(encoding="utf-8")
 #: Those that are not; "What is not there" on the page tells of each.
 NOT_HERE = re.compile(
-    r"POST /\w+/\{id_\}/(modify|anonymize|split|merge|reconstruct|export)"
+    r"POST /(patients|studies|series)/\{id_\}/(modify|anonymize)"
+    r"|POST /\w+/\{id_\}/(split|merge|reconstruct|export)"
     r"|POST /\w+/\{id_\}/attachments/\{name\}/(compress|uncompress)"
     r"|POST /tools/(bulk-modify|bulk-anonymize|create-dicom|reconstruct)"
     r"|POST /tools/(execute-script|reset|shutdown)"

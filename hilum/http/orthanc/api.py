@@ -20,6 +20,7 @@ from hilum.http.orthanc.labels import LabelRoutes
 from hilum.http.orthanc.lists import Lists
 from hilum.http.orthanc.metadata import MetadataRoutes, names_of_metadata
 from hilum.http.orthanc.modalities import Modalities
+from hilum.http.orthanc.modification import Modification
 from hilum.http.orthanc.own_attachments import OwnAttachments
 from hilum.http.orthanc.own_names import OwnNames
 from hilum.http.orthanc.peers import Peers
@@ -75,6 +76,7 @@ def orthanc_routes(services: "Services", intake: Intake) -> list[web.RouteDef]:
         ).routes(),
         *BulkRoutes(resources, attached, describer, names).routes(),
         *contents.routes(),
+        *Modification(resources, services.retrieve).routes(),
         *pictures.routes(),
         *ArrayRoutes(resources, services.retrieve).routes(),
         *archives.routes(),
