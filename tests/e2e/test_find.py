@@ -30,8 +30,8 @@ Values = dict[str, str]
 class Holdings:
     """What was stored, by dcmdump, and what a query over it should give."""
 
-    def __init__(self, files: Iterable[Path]) -> None:
-        self.instances = [dcmtk.dump(path, *KEYWORDS) for path in files]
+    def __init__(self, instances: Iterable[Values]) -> None:
+        self.instances = list(instances)
 
     def keys(self, *keywords: str) -> set[tuple[str, ...]]:
         return {tuple(item.get(k, "") for k in keywords) for item in self.instances}
@@ -46,15 +46,16 @@ def holdings(shared_node: RunningNode) -> Holdings:
     alone = {row["file"] for row in rows("MANIFEST.csv") if row["same_uid_in_set"] == "1"}
     files = [p for p in real_files() if "/".join(p.parts[-2:]) in alone]
     # One file for each instance: of two, the node would keep the later as current.
-    by_uid = {
-        dcmtk.dump(path, "SOPInstanceUID").get("SOPInstanceUID", ""): path
+    dumped = {
+        path: dcmtk.dump(path, *KEYWORDS)
         for path in (*pydicom_files(), *files, *charset_files().values())
     }
+    by_uid = {values.get("SOPInstanceUID", ""): path for path, values in dumped.items()}
     files = [path for uid, path in by_uid.items() if uid]
     stored: list[Path] = []
     for option, group in in_groups(tuple(files)).items():
         stored += dcmtk.storescu(shared_node.peer, "-R", option, *group).acknowledged
-    return Holdings(stored)
+    return Holdings(dumped[path] for path in stored)
 
 
 def find(node: RunningNode, model: str, **keys: str) -> list[Values]:

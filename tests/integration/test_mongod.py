@@ -280,7 +280,7 @@ async def test_a_database_that_is_away_is_unavailable_in_time(folder: Path) -> N
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    database = Database.connect(f"mongodb://127.0.0.1:{port}", timeout_seconds=0.3)
+    database = Database.connect(f"mongodb://127.0.0.1:{port}", timeout_seconds=0.1)
     await unavailable(database)
     database.close()
 
@@ -289,7 +289,7 @@ async def test_a_database_that_hangs_is_unavailable_in_time(embedded: EmbeddedMo
     patient = Database.connect(embedded.uri)
     await patient.ensure_schema()
     patient.close()
-    database = Database.connect(embedded.uri, timeout_seconds=0.3)
+    database = Database.connect(embedded.uri, timeout_seconds=0.1)
     await answering(database)  # it has connections
     pid = embedded.pid
     assert pid is not None
@@ -322,5 +322,5 @@ async def unavailable(database: Database) -> None:
         begin = time.monotonic()
         with pytest.raises(IndexUnavailable):
             await call()
-        # A few times 0.3 s, and what a busy machine adds; by default it would be ten each.
+        # A few times 0.1 s, and what a busy machine adds; by default it would be ten each.
         assert time.monotonic() - begin < 10

@@ -198,15 +198,17 @@ def files_of(photometric: str) -> list[Path]:
     return found
 
 
-@pytest.mark.parametrize("path", files_of("PALETTE COLOR"), ids=lambda path: path.name)
-def test_palettes_are_applied_as_pydicom_applies_them(path: Path, tmp_path: Path) -> None:
-    found = source(path, tmp_path)
-    assert found is not None
-    data_set = pydicom.dcmread(path)
-    expected = apply_color_lut(pixel_array(data_set, index=0), data_set)
-    if expected.dtype == np.uint16 and expected.max() > 255:
-        expected = expected >> 8
-    np.testing.assert_array_equal(found.picture(), expected[..., :3])
+def test_palettes_are_applied_as_pydicom_applies_them(tmp_path: Path) -> None:
+    paths = files_of("PALETTE COLOR")
+    assert paths
+    for path in paths:
+        found = source(path, tmp_path)
+        assert found is not None, path
+        data_set = pydicom.dcmread(path)
+        expected = apply_color_lut(pixel_array(data_set, index=0), data_set)
+        if expected.dtype == np.uint16 and expected.max() > 255:
+            expected = expected >> 8
+        np.testing.assert_array_equal(found.picture(), expected[..., :3], str(path))
 
 
 @pytest.mark.parametrize("dtype", ["u1", "i2"])
