@@ -11,12 +11,14 @@ from hilum.http.orthanc.describe import Describer
 from hilum.http.outgoing.client import make_client
 from hilum.http.outgoing.orthanc_forms import OrthancForms
 from hilum.index.consignments import Consignments
+from hilum.index.modalities import ModalityLedger
 from hilum.index.numbering import Numbering
 from hilum.index.queue import Queue
 from hilum.index.stability import Stability
 from hilum.routing import routing_subscriptions
 from hilum.services.delivery import Deliveries, Pace
 from hilum.services.leading import Task
+from hilum.services.modalities import Modalities
 from hilum.services.pruning import keep_pruning
 from hilum.services.retention import keep_retaining
 from hilum.services.stability import Announcing
@@ -35,6 +37,7 @@ async def deliveries_to_others(settings: Settings, core: Core) -> AsyncIterator[
             settings,
             core.retrieve,
             Consignments(core.database, settings.aet),
+            Modalities(settings.aet, settings.dicom.known_peers, ModalityLedger(core.database)),
             time_limits(settings),
             client,
         ) as routes,

@@ -3,13 +3,16 @@
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
+from hilum.config.routing import MODALITY
 from hilum.config.settings import Settings
+from hilum.core.peer import Peer
 from hilum.core.routing import Moment, Rule
 from hilum.http.outgoing.client import Client
 from hilum.http.outgoing.stow import DicomWebService, authorization
 from hilum.index.consignments import Consignments
 from hilum.scp.association import TimeLimits
-from hilum.scp.forwarding import DicomPeer
+from hilum.scp.forwarding import DicomPeer, NamedPeer
+from hilum.services.modalities import Modalities
 from hilum.services.retrieve import Retrieve
 from hilum.services.routing import Destination, Route
 from hilum.services.subscriptions import Subscription
@@ -20,6 +23,7 @@ async def routing_subscriptions(
     settings: Settings,
     retrieve: Retrieve,
     consignments: Consignments,
+    modalities: Modalities,
     limits: TimeLimits,
     client: Client,
 ) -> AsyncIterator[list[Subscription]]:
@@ -29,20 +33,30 @@ async def routing_subscriptions(
     ----------
     retrieve, consignments
         Where the instances are.
+    modalities
+        Those that clients have added, too.
     limits
         Of associations.
     client
         What services are asked with.
     """
     peers = settings.dicom.known_peers
+
+    def sending_to(peer: Peer) -> DicomPeer:
+        return DicomPeer(peer, settings.aet, limits, retrieve)
+
     rules = [*settings.routing.as_rules, Rule("", Moment.ARRIVAL, settings.routing.shadow)]
     async with AsyncExitStack() as stack:
         destinations: dict[str, Destination] = {}
         for name in sorted({name for rule in rules for name in rule.destinations}):
             if name in peers:
-                peer = DicomPeer(peers[name], settings.aet, limits, retrieve)
+                peer = sending_to(peers[name])
                 stack.push_async_callback(peer.close)
                 destinations[name] = peer
+            elif name.startswith(MODALITY):
+                named = NamedPeer(name.removeprefix(MODALITY), modalities, sending_to)
+                stack.push_async_callback(named.close)
+                destinations[name] = named
             else:
                 destinations[name] = _service(settings, name, client, retrieve)
         yield [

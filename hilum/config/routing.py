@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
@@ -13,6 +13,8 @@ from hilum.config.events import NAME, HeaderName, HeaderValue
 from hilum.config.section import Secret, Section, UserName, comma_separated, from_json
 from hilum.core.routing import Moment, Rule
 
+#: In front of the name of a modality, which clients may add or change at any time.
+MODALITY: Final = "modality:"
 #: Of a fault, in the settings.
 Place: TypeAlias = tuple[int | str, ...]
 
@@ -200,8 +202,15 @@ def _dangling(value: object, peers: Collection[str]) -> Iterator[tuple[Place, st
         named["rules", name, "to"] = _one_or_more(_table(rule).get("to", ()))
     for place, names in named.items():
         for name in names if isinstance(names, list | tuple) else ():
+            if _is_modality(name):
+                continue
             if name not in peers and name not in destinations:
                 yield place, f"{name!r} is neither in dicom.peers nor in routing.destinations"
+
+
+def _is_modality(name: object) -> bool:
+    """Return whether a destination is a modality, of which nobody knows yet if there is one."""
+    return isinstance(name, str) and len(name) > len(MODALITY) and name.startswith(MODALITY)
 
 
 def _table(value: object) -> Mapping[str, Any]:

@@ -1,12 +1,12 @@
 """Passing instances on to a DICOM peer by C-STORE, over associations that are kept."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Final
 
-from hilum.core.errors import HilumError, Invalid, Temporary
+from hilum.core.errors import HilumError, Invalid, Temporary, UnknownPeer
 from hilum.core.peer import Peer
 from hilum.index.stored import StoredInstance
 from hilum.scp.association import TimeLimits
@@ -16,6 +16,7 @@ from hilum.scp.lines import Lines
 from hilum.scp.send import Outgoing, outgoing_of
 from hilum.scp.status import SUCCESS, comment_of, is_warning
 from hilum.scp.wire import AssociationLost
+from hilum.services.modalities import Modalities
 from hilum.services.retrieve import Retrieve
 
 #: How long an association waits for more. Peers close one that is idle after 30 s and more.
@@ -63,9 +64,9 @@ class DicomPeer:
         """What this is, for people."""
         return f"C-STORE to {self._peer}"
 
-    def is_sender(self, ae_title: str) -> bool:
-        """Whether what `ae_title` has sent came from here, and so need not go back."""
-        return ae_title == self._peer.ae_title
+    async def sender(self) -> str:
+        """See `hilum.services.routing.Destination.sender`."""
+        return self._peer.ae_title
 
     async def send(self, instances: Sequence[StoredInstance]) -> list[HilumError | None]:
         """Send instances; return for each what is wrong, None if the peer has it.
@@ -106,6 +107,58 @@ class DicomPeer:
                 except HilumError as error:
                     results.append(error)
         return results
+
+
+class NamedPeer:
+    """A modality that instances are passed on to, wherever it is by then. For the loop.
+
+    Clients add modalities, change them and take them away while the node runs: what it is is
+    asked each time.
+
+    Parameters
+    ----------
+    name
+        Its symbolic name.
+    modalities
+        Those there are.
+    make
+        Makes of a peer what sends to it.
+    """
+
+    def __init__(
+        self, name: str, modalities: Modalities, make: Callable[[Peer], DicomPeer]
+    ) -> None:
+        self._name = name
+        self._modalities = modalities
+        self._make = make
+        self._peers: dict[Peer, DicomPeer] = {}
+
+    @property
+    def description(self) -> str:
+        """What this is, for people."""
+        return f"C-STORE to modality {self._name}"
+
+    async def sender(self) -> str | None:
+        """See `hilum.services.routing.Destination.sender`."""
+        try:
+            return (await self._modalities.one(self._name)).peer.ae_title
+        except UnknownPeer:
+            return None
+
+    async def send(self, instances: Sequence[StoredInstance]) -> list[HilumError | None]:
+        """See `DicomPeer.send`. That there is no such modality, or not yet, is `Temporary`."""
+        try:
+            peer = (await self._modalities.one(self._name)).peer
+        except UnknownPeer as error:
+            return [Temporary(str(error)) for _ in instances]
+        if peer not in self._peers:
+            self._peers[peer] = self._make(peer)
+        return await self._peers[peer].send(instances)
+
+    async def close(self) -> None:
+        """Release the associations; what is being sent fails."""
+        for peer in self._peers.values():
+            await peer.close()
 
 
 def _fault(response: Command) -> HilumError | None:

@@ -42,8 +42,8 @@ class Destination(Protocol):
         """What this is, for people, without a secret."""
         ...
 
-    def is_sender(self, ae_title: str) -> bool:
-        """Whether what `ae_title` has sent came from here, and so need not go back."""
+    async def sender(self) -> str | None:
+        """Return the AE title this sends with, as what comes from here need not go back."""
         ...
 
     async def send(self, instances: Sequence[StoredInstance]) -> Sequence[HilumError | None]:
@@ -90,14 +90,15 @@ class Route:
     async def _select(self, events: Sequence[Event]) -> list[Event]:
         """Return the events whose instances the rule is about, and that are still there."""
         traits = await self._consignments.traits({event.resource for event in events})
+        sender = await self._destination.sender()
         return [
             event
             for event in events
-            if event.resource in traits and self._is_about(traits[event.resource])
+            if event.resource in traits and self._is_about(traits[event.resource], sender)
         ]
 
-    def _is_about(self, traits: Traits) -> bool:
-        if self._destination.is_sender(traits["calling_ae_title"]):
+    def _is_about(self, traits: Traits, sender: str | None) -> bool:
+        if sender is not None and traits["calling_ae_title"] == sender:
             return False
         return self._rule.holds_for(traits)
 
@@ -125,10 +126,11 @@ class Route:
         """
         found = await self._consignments.below(event.level, event.resource)
         sent = self._sent.pop(event.sequence, set())
+        sender = await self._destination.sender()
         left = [
             instance
             for instance, traits in found
-            if self._is_about(traits) and instance.blob.digest not in sent
+            if self._is_about(traits, sender) and instance.blob.digest not in sent
         ]
         faults: list[tuple[StoredInstance, HilumError]] = []
         for instance, error in zip(left, await self._send(left), strict=True):

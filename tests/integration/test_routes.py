@@ -64,8 +64,8 @@ class Faulty:
     meanwhile: Callable[[], Awaitable[None]] = nothing
     """Done while it is sent to."""
 
-    def is_sender(self, ae_title: str) -> bool:
-        return ae_title == self.ae_title
+    async def sender(self) -> str:
+        return self.ae_title
 
     async def send(self, instances: Sequence[StoredInstance]) -> list[HilumError | None]:
         uids = [each.identity.sop_instance_uid for each in instances]

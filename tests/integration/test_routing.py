@@ -217,3 +217,44 @@ def test_a_destination_that_was_away_has_everything_when_it_is_back(
 def delete(node: RunningNode, study: str) -> None:
     request = urllib.request.Request(f"{node.http_url}/dicom-web/studies/{study}", method="DELETE")
     urllib.request.urlopen(request, timeout=30).close()
+
+
+def test_a_modality_of_a_client_is_followed_wherever_it_goes(
+    tmp_path: Path, mongodb_uri: str
+) -> None:
+    rules = {"LATER": {"to": "modality:workstation"}}
+    files = ct_files(tmp_path / "files", 3, study="later")
+    name = "route.LATER.modality:workstation"
+
+    def put(port: int, ae_title: str = "STORESCP") -> None:
+        request = urllib.request.Request(
+            f"{node.http_url}/modalities/workstation",
+            json.dumps([ae_title, "127.0.0.1", port]).encode(),
+            method="PUT",
+        )
+        urllib.request.urlopen(request, timeout=30).close()
+
+    with routing_node(tmp_path / "node", mongodb_uri, {}, rules=rules) as node:
+        storescu(node.peer, files[0])
+        # There is no such modality yet: what is for it waits.
+        wait_until(lambda: waiting(node, name) == 1, what="it waits")
+        for number, path in enumerate(files[1:]):
+            with storescp(tmp_path / str(number)) as port:
+                put(port)
+                storescu(node.peer, path)
+                wait_until(
+                    lambda path=path, number=number: (
+                        digests([path]) <= received(tmp_path / str(number))
+                    ),
+                    what="it is where the modality is by now",
+                )
+                wait_until(lambda: waiting(node, name) == 0, 60, "nothing is left")
+        assert received(tmp_path / "0") == digests(files[:2])
+        assert received(tmp_path / "1") == digests(files[2:])
+        # What comes from there does not go back there; what came behind it does go.
+        put(free_port(), "CT_ROOM")
+        first, second = (save(ct(n, study="later"), tmp_path / f"{n}.dcm") for n in (8, 9))
+        storescu(node.peer, "-aet", "CT_ROOM", first)
+        storescu(node.peer, second)
+        wait_until(lambda: waiting(node, name), what="the second one waits")
+        assert waiting(node, name) == 1

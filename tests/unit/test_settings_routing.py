@@ -114,6 +114,15 @@ def test_what_is_shown_can_be_read_and_holds_no_secret(tmp_path: Path) -> None:
     assert again.as_rules == loaded.settings.routing.as_rules
 
 
+def test_a_modality_may_be_named_before_there_is_one(tmp_path: Path) -> None:
+    text = '[routing]\nshadow = ["modality:OLD"]\n[routing.rules.CT]\nto = "modality:NEW"\n'
+    settings = load({}, config=written(tmp_path, text)).settings.routing
+    assert settings.shadow == ("modality:OLD",)
+    assert [rule.destinations for rule in settings.as_rules] == [("modality:NEW",)]
+    [reasons] = faults_of(tmp_path, '[routing]\nshadow = ["modality:"]\n').values()
+    assert "neither" in reasons[0]
+
+
 def test_a_condition_for_every_trait_and_no_other() -> None:
     assert set(ConditionSettings.model_fields) == set(TRAITS)
 

@@ -63,9 +63,8 @@ class DicomWebService:
         """What this is, for people."""
         return f"STOW-RS to {self.name} ({self.url})"
 
-    def is_sender(self, ae_title: str) -> bool:  # noqa: ARG002 - others have one
-        """Whether what `ae_title` has sent came from here: a service has no AE title."""
-        return False
+    async def sender(self) -> None:
+        """See `hilum.services.routing.Destination.sender`: it has no AE title."""
 
     async def send(self, instances: Sequence[StoredInstance]) -> list[HilumError | None]:
         """Send instances of one study; return for each what is wrong, None if the service has it.
