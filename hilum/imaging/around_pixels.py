@@ -30,13 +30,20 @@ _UNDEFINED: Final = 0xFFFFFFFF
 _ITEM, _DELIMITER = 0xFFFEE000, 0xFFFEE0DD
 
 
-def rewrite(source: BinaryIO, head_bytes: int, change: Callable[[Dataset], None]) -> Rewritten:
+def rewrite(
+    source: BinaryIO,
+    transfer_syntax_uid: str,
+    head_bytes: int,
+    change: Callable[[Dataset], None],
+) -> Rewritten:
     """Return a file with other elements.
 
     Parameters
     ----------
     source
-        A Part 10 file, seekable.
+        A Part 10 file, or a data set without File Meta Information, seekable.
+    transfer_syntax_uid
+        What it is stored in, which it does not say itself in the latter case.
     head_bytes
         Its size in front of the pixels, all of it without any.
     change
@@ -59,19 +66,18 @@ def rewrite(source: BinaryIO, head_bytes: int, change: Callable[[Dataset], None]
         raise Unsupported("the file is too large around its pixels to be changed")
     try:
         with quietly():
-            return _rewrite(source, change)
+            return _rewrite(source, UID(transfer_syntax_uid), change)
     except PYDICOM_ERRORS as error:
         if isinstance(error, OSError) and error.errno:
             raise  # of the disk, not of what lies on it
         raise Unsupported("the file cannot be written with other elements") from error
 
 
-def _rewrite(source: BinaryIO, change: Callable[[Dataset], None]) -> Rewritten:
+def _rewrite(source: BinaryIO, syntax: UID, change: Callable[[Dataset], None]) -> Rewritten:
     size = source.seek(0, 2)
     source.seek(0)
     data_set = pydicom.dcmread(source, stop_before_pixels=True, force=True)
     begin = source.tell()
-    syntax = UID(data_set.file_meta.TransferSyntaxUID)
     if syntax == DeflatedExplicitVRLittleEndian:
         raise Unsupported("a deflated file is not changed")
     end = begin if begin >= size else _end_of_pixels(source, begin, syntax, size)

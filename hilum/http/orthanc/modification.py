@@ -91,7 +91,7 @@ class Modification:
 
         def made() -> tuple[bytes | FileRange, ...]:
             with opened() as file:
-                head, pixels, tail = rewrite(file, head_bytes, change)
+                head, pixels, tail = rewrite(file, instance.transfer_syntax_uid, head_bytes, change)
             return head, FileRange(opened, *pixels, _name(instance)), tail
 
         pieces = await asyncio.to_thread(made)
