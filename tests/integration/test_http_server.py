@@ -1,6 +1,7 @@
 """What every request goes through: routes, headers, logs, slow clients, stopping."""
 
 import asyncio
+import io
 import socket
 import time
 from collections.abc import AsyncIterator
@@ -22,6 +23,7 @@ from hilum.http.overrides import Overrides
 from hilum.http.server import HttpServer
 from hilum.http.upload import Uploads
 from hilum.index.database import Database
+from tests.generated import ct
 from tests.integration.http_node import HttpNode, http_node
 from tests.nodes import wait_until
 
@@ -308,6 +310,36 @@ def refused(port: int) -> None:
         return False
 
     wait_until(closed, 10, "the port is closed")
+
+
+async def test_stopping_lets_bodies_arrive_that_are_on_their_way(node: HttpNode) -> None:
+    server = HttpServer(make_app(node.services), listen("127.0.0.1", 0, "HTTP"))
+    await server.start()
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    body = io.BytesIO()
+    ct(1, study="stopping").save_as(body, enforce_file_format=True)
+    data = body.getvalue()
+    writer.write(b"POST /instances HTTP/1.1\r\nHost: x\r\n")
+    # Asked for, so it is certain that it is being read.
+    writer.write(b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(data))
+    assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 100")
+    writer.write(data[:1000])
+    stopping = asyncio.create_task(server.stop())
+    await asyncio.to_thread(wait_until, lambda: not accepts(server.port))
+    writer.write(data[1000:])
+    async with asyncio.timeout(10):
+        assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+        await stopping
+        assert (await reader.read()).endswith(b"}")  # and the end of the connection
+    writer.close()
+
+
+def accepts(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True
 
 
 async def test_servers_share_a_port_and_others_cannot_take_it() -> None:
