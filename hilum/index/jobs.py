@@ -226,6 +226,18 @@ class JobLedger:
         with translated():
             await self._jobs.update_one({"_id": job.id, "owner": owner}, {"$set": changes})
 
+    async def hold_back(self, kind: str, peer: Mapping[str, Any], due_at: datetime) -> None:
+        """Have the jobs of a kind that wait, and are about the same peer, wait at least till then.
+
+        Parameters
+        ----------
+        peer
+            As their tasks have it: ``call.peer``.
+        """
+        waiting = {"state": State.PENDING.value, "kind": kind, "task.call.peer": dict(peer)}
+        with translated():
+            await self._jobs.update_many(waiting, {"$max": {"due_at": due_at}})
+
     async def cancel(self, job_id: str, error_code: str, error: str) -> bool:
         """Have a job end; return whether there is one. One that is over stays as it is."""
         over = {

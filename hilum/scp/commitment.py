@@ -6,6 +6,7 @@ theirs by then, and listen.
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any, Final
 
 import structlog
@@ -40,6 +41,8 @@ log = structlog.get_logger(__name__)
 #: The one instance of the SOP class (PS3.4 J.3.5).
 _INSTANCE: Final = "1.2.840.10008.1.20.1.1"
 _REQUEST_COMMITMENT: Final = 1
+#: Modalities are switched off at night, and called again.
+_CONNECT_SECONDS: Final = 10.0
 #: Event types (PS3.4 J.3.3.1): all is committed to, or not all.
 _SUCCESSFUL: Final = 1
 _FAILURES_EXIST: Final = 2
@@ -87,6 +90,8 @@ def report(
     PeerRefused
         The peer answers with a failure, or takes no reports.
     """
+    connecting = min(limits.acse_seconds or _CONNECT_SECONDS, _CONNECT_SECONDS)
+    limits = replace(limits, acse_seconds=connecting)
     with (
         named(peer),
         operating(peer, ae_title, [COMMITMENT], limits, serving=[COMMITMENT]) as (

@@ -7,14 +7,23 @@ took it, and is told as soon as the peer can be reached.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Final
 
 import structlog
 
 from hilum.core.commitment import Commitment, Doubt, Reference
-from hilum.core.errors import Corrupt, HilumError, NotFound, PeerRefused, Temporary
+from hilum.core.errors import (
+    Corrupt,
+    HilumError,
+    IndexUnavailable,
+    NotFound,
+    PeerRefused,
+    PeerUnreachable,
+    Temporary,
+)
 from hilum.index.jobs import Job, JobLedger
 from hilum.index.stored import StoredInstance
 from hilum.services.dimse import Call, Dimse, in_thread
@@ -32,6 +41,8 @@ _SOON_SECONDS: Final = 3.0
 #: A peer that is away is called again after a quarter of the time that it has been waiting.
 _SHORTEST_PAUSE_SECONDS: Final = 5.0
 _LONGEST_PAUSE_SECONDS: Final = 900.0
+#: What people have ordered goes first.
+_PRIORITY: Final = -1
 
 Stored = Mapping[str, Sequence[StoredInstance]]
 
@@ -65,7 +76,7 @@ class Commitments:
             "transaction_uid": transaction_uid,
             "instances": [list(reference) for reference in references],
         }
-        await self._ledger.add(COMMITMENT, task, total=1, priority=0)
+        await self._ledger.add(COMMITMENT, task, total=1, priority=_PRIORITY)
 
     async def report(self, dimse: Dimse, job: Job, control: Control) -> None:
         """Do a job of this kind.
@@ -96,6 +107,12 @@ class Commitments:
                 _tell_in_vain(task, error)
                 raise
             pause = min(max(age / 4, _SHORTEST_PAUSE_SECONDS), _LONGEST_PAUSE_SECONDS)
+            if isinstance(error, PeerUnreachable):
+                # One call finds out; else a modality that is switched off, and takes as long to
+                # call as the network lets it, would keep all other jobs from being done.
+                due_at = datetime.now(UTC) + timedelta(seconds=pause)
+                with suppress(IndexUnavailable):
+                    await self._ledger.hold_back(COMMITMENT, task["call"]["peer"], due_at)
             raise Postponed(pause, str(error)) from error
         control.done = 1
 

@@ -172,3 +172,22 @@ async def test_exports_of_several_workers_have_numbers_without_gaps(database: Da
     await ledgers[0].clear()
     await ledgers[1].add([resource], "store")
     assert [export.sequence for export in (await ledgers[2].since(0, 0))[0]] == [21]
+
+
+async def test_jobs_for_a_peer_that_is_away_wait_and_others_do_not(database: Database) -> None:
+    """A modality that is switched off may have a hundred of them."""
+    ledger = JobLedger(database)
+    away, here = {"ae_title": "CT1", "host": "ct1", "port": 104}, {"ae_title": "CT2"}
+    for peer in (away, away, here):
+        await ledger.add("report", {"call": {"peer": peer}}, 1, 0)
+    called = await ledger.claim("somebody")
+    assert called is not None
+    later = datetime.now(UTC) + timedelta(minutes=5)
+    await ledger.postpone(called, "somebody", later, "away")
+    await ledger.hold_back("report", away, later)
+    other = await ledger.claim("somebody")
+    assert other is not None
+    assert other.task["call"]["peer"] == here
+    assert await ledger.claim("somebody") is None
+    await ledger.hold_back("report", away, datetime.now(UTC))  # no earlier than that
+    assert await ledger.claim("somebody") is None
