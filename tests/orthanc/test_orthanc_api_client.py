@@ -11,6 +11,7 @@ from orthanc_api_client.change import ChangeType
 from orthanc_api_client.exceptions import BadFileFormat, HttpError, ResourceNotFound
 from orthanc_api_client.instances_set import InstancesSet
 from orthanc_api_client.job import JobStatus, JobType
+from pydicom import dcmread
 
 from tests.dcmtk import data_set_bytes, storescp
 from tests.generated import ct, ct_files, save, uid
@@ -347,3 +348,23 @@ def test_everything_is_deleted(client: OrthancApiClient, files: list[Path]) -> N
     assert client.patients.get_all_ids() == []
     assert client.instances.get_all_ids() == []
     assert client.get_statistics().instances_count == 0
+
+
+def test_instance_is_modified(client: OrthancApiClient, study: str, files: list[Path]) -> None:
+    new_uid = uid(study, "new")
+    content = client.instances.modify(
+        instance_id(study, 1),
+        replace_tags={"SeriesInstanceUID": new_uid, "SeriesDescription": "moved"},
+        remove_tags=["StudyDescription"],
+        keep_tags=["SOPInstanceUID"],
+        force=True,
+    )
+    before, after = dcmread(files[0]), dcmread(io.BytesIO(content))
+    assert (after.SeriesInstanceUID, after.SeriesDescription) == (new_uid, "moved")
+    assert (after.SOPInstanceUID, after.StudyInstanceUID) == (
+        before.SOPInstanceUID,
+        before.StudyInstanceUID,
+    )
+    assert "StudyDescription" not in after
+    with pytest.raises(HttpError):
+        client.instances.modify(instance_id(study, 1), replace_tags={"PatientID": "x"})

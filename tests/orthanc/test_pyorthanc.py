@@ -211,6 +211,32 @@ def test_file_is_what_was_uploaded(
     assert instance.file_size == files[0].stat().st_size
 
 
+def test_instance_is_modified_and_anonymized_beside_the_original(
+    client: pyorthanc.Orthanc, study: str, files: list[Path]
+) -> None:
+    instance = pyorthanc.Instance(instance_id(study, 1), client)
+    before = pydicom.dcmread(files[0])
+    modified = instance.modify(replace={"PatientName": "A^B"}, remove=["SeriesDescription"])
+    after = pydicom.dcmread(io.BytesIO(modified))
+    assert (after.PatientName, after.PatientID) == ("A^B", before.PatientID)
+    assert "SeriesDescription" not in after
+    assert after.SOPInstanceUID != before.SOPInstanceUID
+    anonymized = instance.anonymize(
+        keep=["StudyDescription", "StudyInstanceUID"], replace={"PatientID": "P-7"}, force=True
+    )
+    after = pydicom.dcmread(io.BytesIO(anonymized))
+    assert (after.PatientID, after.StudyDescription) == ("P-7", before.StudyDescription)
+    assert after.StudyInstanceUID == before.StudyInstanceUID
+    assert after.SeriesInstanceUID != before.SeriesInstanceUID
+    assert before.PatientName != after.PatientName
+    assert after.PixelData == before.PixelData
+    # It is not stored by that; whoever posts it has both.
+    assert len(client.get_studies_id_instances(study_id(study))) == FILES
+    posted = client.post_instances(anonymized)
+    assert posted["Status"] == "Success"
+    assert posted["ParentStudy"] != study_id(study)
+
+
 def test_frames_and_pictures(client: pyorthanc.Orthanc, study: str, files: list[Path]) -> None:
     identifier = instance_id(study, 1)
     pixels = pydicom.dcmread(files[0]).pixel_array
