@@ -14,7 +14,7 @@ from pymongo.errors import BulkWriteError
 from hilum.core.levels import Level
 from hilum.index.database import Database, Document
 from hilum.index.faults import translated
-from hilum.index.resources import Resource
+from hilum.index.resource import Resource
 
 _UIDS: Final = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 _DUPLICATE: Final = 11000

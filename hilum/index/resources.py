@@ -7,24 +7,26 @@ the number of resources.
 
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from bson.regex import Regex
 
 from hilum.core.errors import NotFound
 from hilum.core.levels import LEVEL_OF, Level, json_tag
-from hilum.core.main_tags import MAIN_DICOM_TAGS, main_dicom_tags, text_of
+from hilum.core.main_tags import text_of
 from hilum.index.database import Database, Document
 from hilum.index.faults import translated
 from hilum.index.instance_documents import STORED_FIELDS, stored_instance
+from hilum.index.resource import (
+    DOCUMENTED_LEVELS,
+    RESOURCE_FIELDS,
+    Resource,
+    main_of,
+    patient_of,
+    resource_of,
+)
 from hilum.index.stored import StoredInstance
 
-#: A study that has been at rest for so long counts as stable where nobody has said so.
-_AT_REST: Final = timedelta(seconds=60)
-#: Levels that have documents, from the top.
-_STORED: Final = (Level.STUDY, Level.SERIES, Level.IMAGE)
 #: Field of a document of the level below with the id of the resource that contains it.
 _CONTAINER: Final = {Level.STUDY: "patient", Level.SERIES: "study", Level.IMAGE: "series"}
 _BELOW: Final = {Level.PATIENT: Level.STUDY, Level.STUDY: Level.SERIES, Level.SERIES: Level.IMAGE}
@@ -33,82 +35,6 @@ _SORT: Final = {
     Level.SERIES: [("order", 1), ("_id", 1)],
     Level.IMAGE: [("order", 1), ("_id", 1)],
 }
-_FIELDS: Final[Document] = {
-    "patient": 1,
-    "study": 1,
-    "series": 1,
-    "PatientID": 1,
-    "StudyInstanceUID": 1,
-    "SeriesInstanceUID": 1,
-    "SOPInstanceUID": 1,
-    "received_at": 1,
-    "updated_at": 1,
-    "stable": 1,
-    "source": 1,
-    "remote_address": 1,
-    "called_ae_title": 1,
-    "main": 1,
-    # Only where the text was not kept.
-    "attributes": {"$cond": [{"$eq": [{"$type": "$main"}, "object"]}, "$$REMOVE", "$attributes"]},
-    "size": 1,
-    "NumberOfStudyRelatedSeries": 1,
-    "NumberOfStudyRelatedInstances": 1,
-    "NumberOfSeriesRelatedInstances": 1,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Resource:
-    """A patient, study, series or instance, by itself."""
-
-    level: Level
-    id: str
-    patient: str
-    """Public ids of what contains it, and its own; empty below its level. Of a patient, the
-    newest study."""
-    study: str
-    series: str
-    main: dict[str, str]
-    """Orthanc's main DICOM tags of its own level (`hilum.core.main_tags`)."""
-    patient_main: dict[str, str]
-    """Those of the patient; of a study and a patient alone."""
-    patient_id: str
-    uids: tuple[str, ...]
-    """Study, Series and SOP Instance UID, as far down as it lies; none of a patient."""
-    received_at: datetime
-    """When its first instance arrived, and its last one (UTC)."""
-    updated_at: datetime
-    stable: bool
-    source: str
-    """Who sent the last of it: a calling AE title, ``http``, ``import``."""
-    remote_address: str
-    """Of an instance, as far as it is known: where it came from, and what this node was called."""
-    called_ae_title: str
-    studies: int
-    """How many it contains, itself included."""
-    series_count: int
-    instances: int
-    size_bytes: int
-    stored: StoredInstance | None = field(default=None, repr=False)
-    """Of an instance: where its bytes are."""
-
-    def at(self, level: Level) -> str:
-        """Return the public id of what contains it at a level, or its own; empty below it.
-
-        Of a patient's studies it is the newest.
-        """
-        ids = {
-            Level.PATIENT: self.patient,
-            Level.STUDY: self.study,
-            Level.SERIES: self.series,
-            Level.IMAGE: self.id if self.level is Level.IMAGE else "",
-        }
-        return ids[level]
-
-    @property
-    def parent(self) -> str:
-        """Public id of what contains it; empty for a patient."""
-        return self.at(self.level.above[-1]) if self.level.above else ""
 
 
 class Resources:
@@ -142,16 +68,24 @@ class Resources:
         """
         with translated():
             if level is Level.PATIENT:
-                cursor = self._database.studies.find({"patient": {"$in": list(ids)}}, _FIELDS)
+                cursor = self._database.studies.find(
+                    {"patient": {"$in": list(ids)}}, RESOURCE_FIELDS
+                )
                 studies = await cursor.sort(_SORT[Level.STUDY]).to_list(None)
                 by_patient: dict[str, list[Document]] = {}
                 for study in studies:
                     by_patient.setdefault(study["patient"], []).append(study)
-                found = {key: _patient(each) for key, each in by_patient.items()}
+                found = {key: patient_of(each) for key, each in by_patient.items()}
             else:
-                fields = {**_FIELDS, **STORED_FIELDS} if level is Level.IMAGE else _FIELDS
+                fields = (
+                    {**RESOURCE_FIELDS, **STORED_FIELDS}
+                    if level is Level.IMAGE
+                    else RESOURCE_FIELDS
+                )
                 cursor = self._database.collection(level).find({"_id": {"$in": list(ids)}}, fields)
-                found = {each["_id"]: _resource(level, each) for each in await cursor.to_list(None)}
+                found = {
+                    each["_id"]: resource_of(level, each) for each in await cursor.to_list(None)
+                }
         return [found[key] for key in ids if key in found]
 
     async def page(self, level: Level, since: int = 0, limit: int | None = None) -> list[str]:
@@ -240,12 +174,12 @@ class Resources:
         IndexUnavailable
             MongoDB does not answer.
         """
-        fields = {"series": 1, "main": 1, "attributes": _FIELDS["attributes"]}
+        fields = {"series": 1, "main": 1, "attributes": RESOURCE_FIELDS["attributes"]}
         found: dict[str, list[dict[str, str]]] = {}
         with translated():
             cursor = self._database.instances.find({"series": {"$in": list(series)}}, fields)
             for each in await cursor.to_list(None):
-                found.setdefault(each["series"], []).append(_main(Level.IMAGE, each))
+                found.setdefault(each["series"], []).append(main_of(Level.IMAGE, each))
         return found
 
     async def texts(
@@ -267,7 +201,7 @@ class Resources:
             MongoDB does not answer.
         """
         texts: dict[str, dict[str, str]] = {each.id: {} for each in resources}
-        for level in _STORED:
+        for level in DOCUMENTED_LEVELS:
             here = [each for each in keywords if _kept_at(each) is level]
             owners = {each.id: each.at(level) for each in resources}
             if not here or not all(owners.values()):
@@ -345,7 +279,7 @@ class Resources:
         with translated():
             patients = await self._database.studies.distinct("patient", {"PatientID": patient})
             found = [(Level.PATIENT, key) for key in sorted(patients)]
-            for level in _STORED:
+            for level in DOCUMENTED_LEVELS:
                 cursor = self._database.collection(level).find(
                     {level.unique_key: identifier}, {"_id": 1}
                 )
@@ -372,76 +306,6 @@ class Resources:
         raise NotFound(f"nothing has the id {public_id[:44]}")
 
 
-def _resource(level: Level, document: Document) -> Resource:
-    updated_at = document.get("updated_at") or document["received_at"]
-    uids = (
-        document["StudyInstanceUID"],
-        document.get("SeriesInstanceUID", ""),
-        document.get("SOPInstanceUID", ""),
-    )
-    stored = stored_instance(document) if level is Level.IMAGE else None
-    instances = {
-        Level.STUDY: document.get("NumberOfStudyRelatedInstances", 0),
-        Level.SERIES: document.get("NumberOfSeriesRelatedInstances", 0),
-    }
-    return Resource(
-        level=level,
-        id=document["_id"],
-        patient=document["patient"],
-        study=document["_id"] if level is Level.STUDY else document["study"],
-        series=document["_id"] if level is Level.SERIES else document.get("series", ""),
-        main=_main(level, document),
-        patient_main=_main(Level.PATIENT, document) if level is Level.STUDY else {},
-        patient_id=document["PatientID"],
-        uids=uids[: _STORED.index(level) + 1],
-        received_at=document["received_at"],
-        updated_at=updated_at,
-        stable=_is_stable(document, updated_at),
-        source=document.get("source", ""),
-        remote_address=document.get("remote_address", ""),
-        called_ae_title=document.get("called_ae_title", ""),
-        studies=1,
-        series_count=document.get("NumberOfStudyRelatedSeries", 1),
-        instances=instances.get(level, 1),
-        size_bytes=stored.blob.size_bytes if stored else document.get("size", 0),
-        stored=stored,
-    )
-
-
-def _patient(studies: list[Document]) -> Resource:
-    """Return the patient of these studies, all there are; the newest speaks for them."""
-    each = [_resource(Level.STUDY, study) for study in studies]
-    return Resource(
-        level=Level.PATIENT,
-        id=each[0].patient,
-        patient=each[0].patient,
-        study=each[0].id,
-        series="",
-        main=each[0].patient_main,
-        patient_main=each[0].patient_main,
-        patient_id=each[0].patient_id,
-        uids=(),
-        received_at=min(study.received_at for study in each),
-        updated_at=max(study.updated_at for study in each),
-        stable=all(study.stable for study in each),
-        source=each[0].source,
-        remote_address="",
-        called_ae_title="",
-        studies=len(each),
-        series_count=sum(study.series_count for study in each),
-        instances=sum(study.instances for study in each),
-        size_bytes=sum(study.size_bytes for study in each),
-    )
-
-
-def _main(level: Level, document: Document) -> dict[str, str]:
-    kept: dict[str, Any] | None = document.get("main")
-    if kept is None:
-        # Stored by a version that did not keep the text.
-        return main_dicom_tags(level, document.get("attributes", {}))
-    return {keyword: kept[keyword] for keyword in MAIN_DICOM_TAGS[level] if keyword in kept}
-
-
 def _kept_at(keyword: str) -> Level | None:
     """Return the level whose documents have an attribute; a patient's are in studies."""
     level = LEVEL_OF.get(keyword)
@@ -460,8 +324,3 @@ def _texts(document: Document, keywords: Sequence[str]) -> dict[str, str]:
             value = document[keyword]
             texts[keyword] = text_of({"Value": value if isinstance(value, list) else [value]})
     return texts
-
-
-def _is_stable(document: Document, updated_at: datetime) -> bool:
-    stable: bool | None = document.get("stable")
-    return datetime.now(UTC) - updated_at > _AT_REST if stable is None else stable

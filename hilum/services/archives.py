@@ -19,7 +19,8 @@ from hilum.imaging.dicomdir import Directory, Entry
 from hilum.imaging.part10 import file_meta, read_file_meta
 from hilum.imaging.reader import open_reader
 from hilum.index.jobs import Job
-from hilum.index.resources import Resource, Resources
+from hilum.index.resource import Resource
+from hilum.index.resources import Resources
 from hilum.index.stored import StoredInstance
 from hilum.services.folders import Folders
 from hilum.services.jobs import Control

@@ -1,7 +1,7 @@
 """Names of folders and files in archives: those Orthanc gives, that any system can have."""
 
 from hilum.core.errors import NotFound
-from hilum.index.resources import Resource
+from hilum.index.resource import Resource
 from hilum.index.stored import StoredInstance
 
 

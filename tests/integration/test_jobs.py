@@ -12,7 +12,7 @@ from hilum.core.levels import Level
 from hilum.index.database import Database
 from hilum.index.exports import ExportLedger
 from hilum.index.jobs import Job, JobLedger, State
-from hilum.index.resources import Resource
+from hilum.index.resource import Resource
 from hilum.services.jobs import Cancelled, Control, Jobs
 
 Work = Callable[[Job, Control], Awaitable[None]]

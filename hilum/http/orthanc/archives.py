@@ -16,7 +16,8 @@ from hilum.http.orthanc.styled import json_answer
 from hilum.http.zipping import send_zip
 from hilum.imaging.encode import ENCODED
 from hilum.imaging.transcode import TARGETS
-from hilum.index.resources import Resource, Resources
+from hilum.index.resource import Resource
+from hilum.index.resources import Resources
 from hilum.services.archives import ARCHIVE, MEDIA, Archive, Archives
 from hilum.services.network import Network
 

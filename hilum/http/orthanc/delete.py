@@ -10,7 +10,8 @@ from hilum.http.auth import asker
 from hilum.http.orthanc.bodies import resources_of
 from hilum.http.orthanc.resources import NAMES, PLURALS, id_of, level_of, path_of
 from hilum.http.orthanc.styled import json_answer, text_answer
-from hilum.index.resources import Resource, Resources
+from hilum.index.resource import Resource
+from hilum.index.resources import Resources
 from hilum.services.deletion import Deletion
 
 _REASON = "orthanc"

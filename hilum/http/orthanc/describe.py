@@ -14,7 +14,8 @@ from hilum.http.orthanc.resources import NAMES
 from hilum.http.orthanc.system import moment
 from hilum.http.orthanc.tag_names import Form, in_form, keyword_named
 from hilum.index.attached import Attached
-from hilum.index.resources import Resource, Resources
+from hilum.index.resource import Resource
+from hilum.index.resources import Resources
 
 _CHILDREN: Final = {Level.PATIENT: "Studies", Level.STUDY: "Series", Level.SERIES: "Instances"}
 _PARENTS: Final = {

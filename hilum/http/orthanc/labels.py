@@ -10,7 +10,8 @@ from hilum.http.orthanc.errors import OUT_OF_RANGE, Refusal
 from hilum.http.orthanc.resources import id_of, level_of, path_of
 from hilum.http.orthanc.styled import json_answer, text_answer
 from hilum.index.attached import Attached
-from hilum.index.resources import Resource, Resources
+from hilum.index.resource import Resource
+from hilum.index.resources import Resources
 
 #: What Orthanc allows in a label; a length is nothing it says.
 _LABEL: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")

@@ -19,7 +19,8 @@ from hilum.http.orthanc.system import moment
 from hilum.http.reception import SOURCE
 from hilum.imaging.encoding import IMPLICIT_VR_LITTLE_ENDIAN
 from hilum.index.attached import Attached, Entry
-from hilum.index.resources import Resource, Resources
+from hilum.index.resource import Resource
+from hilum.index.resources import Resources
 
 #: Orthanc's numbers for what it notes itself.
 BUILT_IN: Final = {

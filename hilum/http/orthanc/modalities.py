@@ -19,7 +19,7 @@ from hilum.http.orthanc.jobs import submitted
 from hilum.http.orthanc.modality_json import ae_title_in, modality_json, read_modality, timeout_in
 from hilum.http.orthanc.network_body import member, object_of
 from hilum.http.orthanc.styled import json_answer
-from hilum.index.resources import Resource
+from hilum.index.resource import Resource
 from hilum.services.dimse import Call, in_thread
 from hilum.services.exchange import GET, MOVE, STORE, call_json, move_keys
 from hilum.services.network import Network

@@ -14,7 +14,8 @@ from hilum.http.orthanc.resources import id_of, level_of
 from hilum.http.orthanc.store import is_migration
 from hilum.http.orthanc.styled import json_answer, text_answer
 from hilum.index.attachments import Attachment, Attachments
-from hilum.index.resources import Resource, Resources
+from hilum.index.resource import Resource
+from hilum.index.resources import Resources
 from hilum.index.stored import StoredInstance
 
 #: Orthanc's number of the file of an instance.

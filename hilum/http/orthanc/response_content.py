@@ -12,7 +12,8 @@ from hilum.http.orthanc.own_attachments import OwnAttachments
 from hilum.http.orthanc.own_names import OwnNames
 from hilum.http.orthanc.tag_names import Form
 from hilum.index.attached import Attached
-from hilum.index.resources import Resource, Resources
+from hilum.index.resource import Resource
+from hilum.index.resources import Resources
 from hilum.services.protection import Protection
 
 _FIELDS: Final = {

@@ -14,7 +14,8 @@ from aiohttp import web
 from hilum.core.levels import Level
 from hilum.http.orthanc.resources import id_of, path_of
 from hilum.http.orthanc.styled import json_answer
-from hilum.index.resources import Resource, Resources
+from hilum.index.resource import Resource
+from hilum.index.resources import Resources
 
 Vector: TypeAlias = tuple[float, float, float]
 

@@ -14,7 +14,8 @@ from hilum.core.levels import Level
 from hilum.http.orthanc.describe import Describer, index_in_series
 from hilum.http.orthanc.system import moment
 from hilum.http.orthanc.tag_names import Form
-from hilum.index.resources import Resource, Resources
+from hilum.index.resource import Resource
+from hilum.index.resources import Resources
 from hilum.services.contents import Contents
 
 #: Sources that are no AE titles (`hilum.core.instance.Origin`), as Orthanc calls them.
