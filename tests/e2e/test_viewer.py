@@ -6,7 +6,7 @@ in the file that was sent, a film with the clock.
 
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -664,11 +664,33 @@ def test_text_can_be_read_in_the_dark(visit: Visit) -> None:
 
     def luminance(colour: str) -> float:
         digits = colour.strip().removeprefix("#")
-        parts = np.array([int(digits[i : i + 2], 16) for i in (0, 2, 4)]) / 255
-        linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
-        return float(linear @ [0.2126, 0.7152, 0.0722])
+        return luminance_of(int(digits[i : i + 2], 16) for i in (0, 2, 4))
 
     for ground in grounds:
         for text in texts:
             lighter, darker = luminance(colours[text]), luminance(colours[ground])
             assert (lighter + 0.05) / (darker + 0.05) >= 4.5, (text, ground)
+
+
+def test_text_over_a_picture_can_be_read_on_white(visit: Visit, study: str) -> None:
+    """The letters that tell left from right above all, on bone and on an inverted lung."""
+    page = visit.open_study(study)
+    colours = page.evaluate(
+        """() => [...document.querySelectorAll(".edge, .corner > *")]
+          .filter((one) => one.checkVisibility())
+          .map((one) => getComputedStyle(one))
+          .map(({ color, backgroundColor }) => [color, backgroundColor].map(
+            (colour) => colour.match(/[\\d.]+/g).map(Number)))"""
+    )
+    assert len(colours) > 8
+    for (red, green, blue), ground in colours:
+        *parts, opacity = ground if len(ground) == 4 else [*ground, 1]
+        behind = luminance_of(part * opacity + 255 * (1 - opacity) for part in parts)
+        assert (luminance_of((red, green, blue)) + 0.05) / (behind + 0.05) >= 4.5
+
+
+def luminance_of(colour: Iterable[float]) -> float:
+    """Return the relative luminance of red, green and blue from 0 to 255 (WCAG 2.2)."""
+    parts = np.array(list(colour)) / 255
+    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
