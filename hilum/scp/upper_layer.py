@@ -1,7 +1,7 @@
 """The DICOM upper layer in the data phase: P-DATA, release and abort (PS3.8 9).
 
-Negotiation is done by the time this layer works (`acceptor`, `requestor`); the PDUs of
-negotiation are pynetdicom's. Here there are three PDU types and one rule: a presentation
+Negotiation is done by the time this layer works (`acceptor`, `requestor`); its PDUs are in
+`associate`. Here there are three PDU types and one rule: a presentation
 data value may be cut anywhere, so nothing is assembled that need not be.
 """
 
