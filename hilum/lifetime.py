@@ -11,16 +11,22 @@ import structlog
 
 log = structlog.get_logger(__name__)
 
-_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+#: SIGHUP: the terminal is gone.
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 #: New containers, less those gone, from one look for cycles among them to the next. Python's
 #: own 700 is a few instances' worth, of which nearly nothing is left by then anyway.
 _GARBAGE_OBJECTS: Final = 10_000
 
 
 async def run_until_told(
-    running: AbstractAsyncContextManager[object], when_ready: Callable[[], None]
+    running: AbstractAsyncContextManager[object],
+    when_ready: Callable[[], None],
+    *,
+    patient: bool = False,
 ) -> None:
-    """Enter `running`, and leave it at SIGTERM or SIGINT; a second signal ends the process.
+    """Enter `running`, and leave it at SIGTERM, SIGINT or SIGHUP, unless that was ignored.
+
+    A second signal ends the process.
 
     Parameters
     ----------
@@ -29,21 +35,30 @@ async def run_until_told(
         cancels that.
     when_ready
         Called when it is entered.
+    patient
+        A second signal does nothing: who ends all processes of a node at once tells a worker
+        to stop, and so does its supervisor.
     """
     loop = asyncio.get_running_loop()
     starting = asyncio.current_task()
     stopping = asyncio.Event()
 
     def stop(number: signal.Signals) -> None:
-        # A second signal finds the default handlers: who is in a hurry may be.
-        for each in _SIGNALS:
-            loop.remove_signal_handler(each)
-        log.info("stopping", signal=number.name)
+        if stopping.is_set():
+            return
+        if not patient:
+            # A second signal finds the default handlers: who is in a hurry may be.
+            for each in handled:
+                loop.remove_signal_handler(each)
         stopping.set()
+        log.info("stopping", signal=number.name)
         if starting is not None:
             starting.cancel()
 
-    for number in _SIGNALS:
+    # By `nohup`, and no other signal is ignored on purpose.
+    ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    handled = [each for each in _SIGNALS if not (ignored and each == signal.SIGHUP)]
+    for number in handled:
         loop.add_signal_handler(number, stop, number)
     try:
         async with running:

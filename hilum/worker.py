@@ -42,6 +42,7 @@ def main() -> None:
             run_until_told(
                 serving(settings, listeners, colleagues, (shares, orders.number), changes),
                 when_ready=lambda: report(Report()),
+                patient=True,
             )
         )
     except HilumError as error:

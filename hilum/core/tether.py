@@ -38,7 +38,10 @@ def main() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(end))
     if os.getppid() != int(parent):
         sys.exit("the parent died before its child was ready")
-    os.execv(program, [program, *arguments])  # noqa: S606 - no shell is what is wanted
+    try:
+        os.execv(program, [program, *arguments])  # noqa: S606 - no shell is what is wanted
+    except OSError as error:
+        sys.exit(f"cannot run {program}: {error.strerror}")
 
 
 if __name__ == "__main__":

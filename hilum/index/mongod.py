@@ -8,12 +8,14 @@ afterwards is a leftover and may be stopped.
 
 import asyncio
 import fcntl
+import json
 import os
 import shutil
 import signal
 import stat
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Final
@@ -32,7 +34,10 @@ log = structlog.get_logger(__name__)
 _LONGEST_SOCKET_PATH: Final = 107
 _SOCKET: Final = "m.sock"
 _LARGEST_LOG_BYTES: Final = 10_000_000
+#: Less than that, and a `mongod` that ends has ended of it.
+_LITTLE_BYTES: Final = 64 << 20
 _STOP_SECONDS: Final = 20.0
+_TELL_SECONDS: Final = 15.0
 _GLANCE_SECONDS: Final = 0.02
 _SHORTEST_PAUSE_SECONDS: Final = 0.2
 _LONGEST_PAUSE_SECONDS: Final = 10.0
@@ -107,15 +112,19 @@ class EmbeddedMongod:
     binary
         The program to run; None finds one.
     start_seconds
-        How long it may take until it answers; a journal is replayed in that time too.
+        How long it may take until it answers, as long as it runs: after a crash it looks
+        through its files and replays a journal in that time, and to end it amid that would
+        have it begin anew.
     """
 
     def __init__(
-        self, data_dir: Path, *, binary: Path | None = None, start_seconds: float = 60.0
+        self, data_dir: Path, *, binary: Path | None = None, start_seconds: float = 600.0
     ) -> None:
         self._folder = data_dir.absolute() / "mongodb"
         self._first_start = FirstStart(self._folder)
         self._log_path = self._folder / "mongod.log"
+        self._log_begins = 0
+        """Of the lines of this start, in bytes."""
         self._binary = binary
         self._start_seconds = start_seconds
         self._process: asyncio.subprocess.Process | None = None
@@ -144,13 +153,15 @@ class EmbeddedMongod:
         Conflict
             Another node uses the folder.
         IndexUnavailable
-            It ended, or does not answer in time; the message quotes its log.
+            It ended, or does not answer in time, and the message quotes its log; or its
+            files cannot be read and written.
         """
         self._stopping = False
-        self._folder.mkdir(parents=True, exist_ok=True)
-        self._take_lock()
         try:
-            await self._end_leftover()
+            with self._faults():
+                self._folder.mkdir(parents=True, exist_ok=True)
+                self._take_lock()
+                await self._end_leftover()
             await self._launch()
         except BaseException:
             await self.stop()
@@ -200,6 +211,16 @@ class EmbeddedMongod:
         if self._socket_folder is None:
             self._socket_folder = Path(tempfile.mkdtemp(prefix="hilum-"))
         return self._socket_folder / _SOCKET
+
+    @contextmanager
+    def _faults(self) -> Iterator[None]:
+        """Translate each `OSError` of the block."""
+        try:
+            yield
+        except OSError as error:
+            what = error.filename or self._folder
+            reason = error.strerror or error
+            raise IndexUnavailable(f"cannot have a MongoDB: {reason}: {what}") from error
 
     def _take_lock(self) -> None:
         lock = (self._folder / "node.lock").open("a")
@@ -253,12 +274,18 @@ class EmbeddedMongod:
         return pid if os.fsencode(self._folder) in command else None
 
     async def _launch(self) -> None:
+        with self._faults():
+            self._process = await self._begin()
+        await self._answering(self._process)
+        log.info("mongod started", pid=self._process.pid, folder=str(self._folder))
+
+    async def _begin(self) -> asyncio.subprocess.Process:
         binary = self._runnable(self._binary or find_mongod())
         socket = self._socket
         socket.unlink(missing_ok=True)
         self._first_start.begin()
         with self._open_log() as output:
-            self._process = await asyncio.create_subprocess_exec(
+            return await asyncio.create_subprocess_exec(
                 *tethered(
                     signal.SIGTERM,
                     str(binary),
@@ -276,11 +303,10 @@ class EmbeddedMongod:
                 # A Ctrl-C in the terminal is for the node, which stops it in its turn.
                 process_group=0,
             )
-        await self._answering(self._process)
-        log.info("mongod started", pid=self._process.pid, folder=str(self._folder))
 
     async def _answering(self, process: asyncio.subprocess.Process) -> None:
         database = Database(self.uri, timeout_seconds=1.0)
+        telling = asyncio.create_task(self._tell())
         try:
             async with asyncio.timeout(self._start_seconds):
                 while process.returncode is None:
@@ -296,8 +322,14 @@ class EmbeddedMongod:
                 f"mongod does not answer after {self._start_seconds:g} s; {self._last_words()}"
             ) from None
         finally:
+            telling.cancel()
             database.close()
         raise IndexUnavailable(f"mongod ended with {process.returncode}; {self._last_words()}")
+
+    async def _tell(self) -> None:
+        while True:
+            await asyncio.sleep(_TELL_SECONDS)
+            log.warning("mongod takes its time to start", log=str(self._log_path))
 
     def _runnable(self, binary: Path) -> Path:
         """Return `binary` or a copy that may be executed: a wheel does not carry the bit."""
@@ -317,11 +349,32 @@ class EmbeddedMongod:
         with suppress(FileNotFoundError):
             if self._log_path.stat().st_size > _LARGEST_LOG_BYTES:
                 self._log_path.replace(self._log_path.with_suffix(".log.1"))
-        return self._log_path.open("ab")
+        output = self._log_path.open("ab")
+        self._log_begins = output.tell()
+        return output
 
     def _last_words(self) -> str:
-        lines = self._log_path.read_bytes()[-4000:].decode(errors="replace").splitlines()
-        return f"the end of {self._log_path} says: {' '.join(lines[-3:])[-800:]}"
+        """Return what there is to be known of why it ended."""
+        free_bytes = shutil.disk_usage(self._folder).free
+        if free_bytes < _LITTLE_BYTES:  # then it has had no room to say so
+            return f"only {free_bytes >> 20} MiB are free on the disk of {self._folder}"
+        with self._log_path.open("rb") as file:
+            file.seek(self._log_begins)
+            lines = file.read(_LARGEST_LOG_BYTES).decode(errors="replace").splitlines()
+        # The first of its complaints is the cause of the others.
+        said = next(filter(None, map(_complaint, lines)), lines[-1] if lines else "nothing")
+        return f"{self._log_path} says: {said[:800]}"
+
+
+def _complaint(line: str) -> str | None:
+    """Return what a line of its log says, if that is an error or worse."""
+    try:
+        entry = json.loads(line)
+        if entry["s"] not in ("E", "F"):
+            return None
+        return " ".join([entry["msg"], *(f"{k}: {v}" for k, v in entry.get("attr", {}).items())])
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return None
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

@@ -99,7 +99,10 @@ def make_folder(folder: Path) -> None:
     while missing and missing[-1].is_dir():
         missing.pop()
     for path in reversed(missing):
-        path.mkdir(exist_ok=True)
+        try:
+            path.mkdir(exist_ok=True)
+        except FileExistsError:  # "File exists" would leave one wondering what is wrong with it
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path) from None
         sync_folder(path.parent)
 
 

@@ -303,6 +303,24 @@ def test_sigterm_lets_an_association_in_flight_finish(launch: Launch, tmp_path: 
     assert found(node, 1) == 200
 
 
+def test_who_tells_every_process_to_stop_cuts_no_association_off(
+    launch: Launch, tmp_path: Path
+) -> None:
+    """As systemd does unless told otherwise; a worker is told twice then."""
+    node = launch(HILUM_WORKERS="2")
+    assert node.process is not None
+    every = [node.process.pid, *workers(node).values()]
+    files = generated.ct_files(tmp_path / "ct", COUNT)
+
+    def tell() -> None:
+        for pid in every:
+            os.kill(pid, signal.SIGTERM)
+
+    assert finish(start_sending(node, files), 10, tell) == files
+    assert node.process.wait(60) == 0
+    assert lines(node, ENDED) == []
+
+
 def test_a_second_signal_does_not_wait(launch: Launch) -> None:
     node = launch(HILUM_WORKERS="2")
     assert node.process is not None

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 from urllib.parse import quote_plus
 
 import pytest
+from structlog.testing import capture_logs
 
 from hilum.core.errors import Conflict, IndexUnavailable, Invalid
 from hilum.core.levels import Level
@@ -21,7 +23,7 @@ from hilum.core.query import Query
 from hilum.index import mongod
 from hilum.index.catalogue import Catalogue
 from hilum.index.database import Database
-from hilum.index.mongod import EmbeddedMongod
+from hilum.index.mongod import EmbeddedMongod, find_mongod
 from hilum.index.writer import Write, Writer
 from tests.integration.objects import instance
 
@@ -324,3 +326,83 @@ async def unavailable(database: Database) -> None:
             await call()
         # A few times 0.1 s, and what a busy machine adds; by default it would be ten each.
         assert time.monotonic() - begin < 10
+
+
+# At two in the morning: one line that says what is wrong
+
+
+def program(folder: Path, text: str) -> Path:
+    path = folder / "pretender"
+    path.write_text(text)
+    path.chmod(0o755)
+    return path
+
+
+FATAL = '{"s":"F","msg":"Wrong mongod version","attr":{"error":"UPGRADE PROBLEM"}}'
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (
+            "#!/bin/sh\necho before; echo cannot; exit 14\n",
+            "mongod ended with 14; {log} says: cannot",
+        ),
+        (
+            f'#!/bin/sh\necho \'{FATAL}\'\necho \'{{"s":"F","msg":"Aborted"}}\'\nexit 62\n',
+            "mongod ended with 62; {log} says: Wrong mongod version error: UPGRADE PROBLEM",
+        ),
+        ("#!/bin/sh\nexit 1\n", "mongod ended with 1; {log} says: nothing"),
+        (
+            "#!/no/such/shell\n",
+            "mongod ended with 1; {log} says: cannot run {program}: No such file or directory",
+        ),
+    ],
+)
+async def test_one_that_does_not_start_is_told_in_a_line(
+    folder: Path, text: str, reason: str
+) -> None:
+    binary = program(folder, text)
+    server = EmbeddedMongod(folder, binary=binary)
+    log = folder / "mongodb" / "mongod.log"
+    log.parent.mkdir()
+    log.write_text('{"s":"F","msg":"of the start before"}\n')
+    with pytest.raises(IndexUnavailable) as caught:
+        await server.start()
+    assert str(caught.value) == reason.format(log=log, program=binary)
+
+
+async def test_on_a_full_disk_it_says_so(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = shutil.disk_usage(folder)._replace(free=3 << 20)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    server = EmbeddedMongod(folder, binary=program(folder, "#!/bin/sh\nexit 14\n"))
+    with pytest.raises(IndexUnavailable, match="only 3 MiB are free on the disk of"):
+        await server.start()
+
+
+async def test_a_folder_that_cannot_be_used_is_no_traceback(folder: Path) -> None:
+    (folder / "mongodb").write_text("in the way")
+    with pytest.raises(IndexUnavailable, match=r"cannot have a MongoDB: .*/mongodb$"):
+        await EmbeddedMongod(folder).start()
+    (folder / "mongodb").unlink()
+    (folder / "mongodb").mkdir()
+    (folder / "mongodb" / "mongod.log").mkdir()
+    with pytest.raises(IndexUnavailable, match=r"cannot have a MongoDB: .*/mongod\.log$"):
+        await EmbeddedMongod(folder).start()
+
+
+async def test_one_that_takes_its_time_is_waited_for(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mongod, "_TELL_SECONDS", 0.01)
+    wait = folder / "wait"
+    wait.touch()
+    text = f'#!/bin/sh\nwhile [ -e {wait} ]; do sleep 0.05; done\nexec {find_mongod()} "$@"\n'
+    server = EmbeddedMongod(folder, binary=program(folder, text))
+    with capture_logs() as logs:
+        starting = asyncio.create_task(server.start())
+        await until(lambda: len(logs) > 1)
+        assert {line["event"] for line in logs} == {"mongod takes its time to start"}
+        wait.unlink()
+        await starting
+    await server.stop()
