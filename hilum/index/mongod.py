@@ -45,6 +45,8 @@ _LONGEST_PAUSE_SECONDS: Final = 10.0
 #: No diagnostic data, small journal files: it shares the machine.
 _OPTIONS: Final = (
     "--quiet",
+    # Beside the one it is told: /tmp/mongodb-27017.sock, which is one for all users of the machine.
+    "--nounixsocket",
     "--setParameter",
     "diagnosticDataCollectionEnabled=false",
     "--wiredTigerEngineConfigString",

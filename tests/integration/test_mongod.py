@@ -71,12 +71,25 @@ def open_sockets(pid: int) -> set[str]:
     return {link[8:-1] for link in links if link.startswith("socket:[")}
 
 
+def unix_sockets(pid: int) -> set[str]:
+    """Return the paths of the unix sockets that a process has."""
+    named = [line.split() for line in Path("/proc/net/unix").read_text().splitlines()[1:]]
+    own = open_sockets(pid)
+    return {fields[7] for fields in named if len(fields) > 7 and fields[6] in own}
+
+
 def runs(pid: int) -> bool:
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except FileNotFoundError:
         return False
     return state != "Z"
+
+
+async def test_it_listens_nowhere_else(embedded: EmbeddedMongod, folder: Path) -> None:
+    """Not at /tmp/mongodb-27017.sock: the node of another user could not start."""
+    assert embedded.pid is not None
+    assert unix_sockets(embedded.pid) == {str(folder / "mongodb" / "m.sock")}
 
 
 async def test_it_listens_on_a_socket_of_its_own_and_keeps_its_data(folder: Path) -> None:
