@@ -67,7 +67,10 @@ def listening_inodes() -> set[str]:
 
 
 def open_sockets(pid: int) -> set[str]:
-    links = [str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()]
+    links = []
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # it was just closed
+            links.append(str(link.readlink()))
     return {link[8:-1] for link in links if link.startswith("socket:[")}
 
 
