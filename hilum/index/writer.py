@@ -1,52 +1,31 @@
-"""Instances into the index: many in one round trip, guarded against whoever else writes.
+"""Batches of received instances into the index, and what contains them brought up to them.
 
-An instance has one current version; the digest of its bytes is what a write is guarded by.
-A write names the digest it supersedes, and applies only while that one is current. So of
-two senders of one instance either comes first, and the other learns of it and decides anew:
-no version is lost, and none becomes current by accident.
+Many in a few round trips. Any number of writers may do so at once; who of them is right about an
+instance is settled by `instance_writer`, and about counts by `derive` and `tally`.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Final
 
 import structlog
-from pymongo import InsertOne, UpdateOne
-from pymongo.errors import BulkWriteError
+from pymongo import UpdateOne
 
 from hilum.core.errors import Invalid
-from hilum.core.instance import Blob, Identity, Instance
+from hilum.core.instance import Identity, Instance
 from hilum.core.levels import Level
+from hilum.index.bulk import executed
 from hilum.index.database import Database, Document
 from hilum.index.derive import derive_series, derive_studies
 from hilum.index.entity_documents import arrival, entity_update
 from hilum.index.faults import translated
-from hilum.index.instance_documents import instance_document, representable, version_document
+from hilum.index.instance_documents import representable
+from hilum.index.instance_writer import InstanceWriter, Write
 from hilum.index.references import Reference, References
 from hilum.index.tally import Addition, Tally, addition
 
-if TYPE_CHECKING:
-    from motor.motor_asyncio import AsyncIOMotorCollection
-
 log = structlog.get_logger(__name__)
-
-_DUPLICATE_KEY: Final = 11000
-
-
-@dataclass(frozen=True, slots=True)
-class Write:
-    """What is to become of one received instance."""
-
-    instance: Instance
-    supersedes: Blob | None = None
-    """The current version this decision was taken against; None: there was none, or it has
-    these very bytes."""
-    keep_current: bool = False
-    """Leave `supersedes` current, and keep the new one among the other versions."""
-    arrived: bool = True
-    """Whether it has just come; otherwise what the index says of it is only written anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +47,7 @@ class Writer:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._instances = InstanceWriter(database)
         self._references = References(database)
         self._tally = Tally()
 
@@ -126,7 +106,7 @@ class Writer:
         # Before anything is inserted: what was counted until then has none of the batch.
         left = self._tally.take({key for each in identities for key in (each.series, each.study)})
         with translated():
-            lost, known = await self._write_instances(batch)
+            lost, known = await self._instances.write(batch)
             written = [
                 write
                 for position, write in enumerate(batch)
@@ -145,68 +125,6 @@ class Writer:
                 studies |= await self._begun_by(Level.STUDY, written)
             patients = await self._begun_patients(written, studies) if studies else set()
         return lost, frozenset(begun | studies | patients)
-
-    async def _write_instances(self, batch: Sequence[Write]) -> tuple[set[int], set[int]]:
-        """Write the instances.
-
-        Returns
-        -------
-        lost, known
-            The positions of those that did not apply, and of all that were in the index
-            already.
-        """
-        unopposed = [i for i, write in enumerate(batch) if write.supersedes is None]
-        refused, contended = await self._insert([batch[i].instance for i in unopposed])
-        known = {unopposed[i] for i in refused}
-        lost = {unopposed[i] for i in contended}
-        for i, write in enumerate(batch):
-            if write.supersedes is not None:
-                known.add(i)
-                if not await self._replace(write, write.supersedes):
-                    lost.add(i)
-        return lost, known
-
-    async def _insert(self, instances: Sequence[Instance]) -> tuple[list[int], list[int]]:
-        """Write instances that supersede nothing.
-
-        Returns
-        -------
-        known, contended
-            The positions of those that were there already, and of those among them where
-            another version is current.
-
-        Notes
-        -----
-        Nearly all are new, and MongoDB inserts a document at a quarter of the processor
-        time of an upsert. What is there already refuses the insert by its `_id`, and is
-        written again if it has the same bytes: the filter has the digest in it, so where
-        another version is current, the upsert turns into an insert that is refused too.
-        """
-        known, _ = await _refused(
-            self._database.instances, [InsertOne(_new_document(each)) for each in instances]
-        )
-        again = [_rewrite(instances[position]) for position in known]
-        refused, _ = await _refused(self._database.instances, again)
-        return known, [known[i] for i in refused]
-
-    async def _replace(self, write: Write, superseded: Blob) -> bool:
-        """Apply a write against a current version; return False if that is current no more."""
-        instance = write.instance
-        digest = instance.blob.digest
-        update = _kept_version(instance) if write.keep_current else _new_version(instance)
-        result = await self._database.instances.update_one(
-            {"_id": _identity(instance).instance, "blob.digest": superseded.digest}, update
-        )
-        if result.matched_count:
-            return True
-        # Replayed: what this write was to do is done.
-        done = {"blob.digest": digest}
-        if write.keep_current:
-            done = {"blob.digest": superseded.digest, "versions.digest": digest}
-        found = await self._database.instances.find_one(
-            {"_id": _identity(instance).instance, **done}, {"_id": 1}
-        )
-        return found is not None
 
     async def _bring_up(
         self, level: Level, writes: Iterable[Write], left: Mapping[str, Document]
@@ -263,7 +181,7 @@ class Writer:
         begun: set[str] = set()
         while operations:
             # Refused only where another writer inserted the entity at the same moment.
-            refused, inserted = await _refused(self._database.collection(level), operations)
+            refused, inserted = await executed(self._database.collection(level), operations)
             begun |= inserted
             operations = [operations[i] for i in refused]
         derive = derive_studies if level is Level.STUDY else derive_series
@@ -328,69 +246,3 @@ def _instances(writes: Sequence[Write]) -> tuple[list[Instance], Instance | None
     before = [write.instance for write in writes if not write.arrived]
     arrived = [write.instance for write in writes if write.arrived]
     return before + arrived, arrived[0] if arrived else None
-
-
-def _new_document(instance: Instance) -> Document:
-    return {**instance_document(instance), "versions": []}
-
-
-def _rewrite(instance: Instance) -> UpdateOne:
-    document = instance_document(instance)
-    return UpdateOne(
-        {"_id": document.pop("_id"), "blob.digest": instance.blob.digest},
-        {"$set": document, "$setOnInsert": {"versions": []}},
-        upsert=True,
-    )
-
-
-def _new_version(instance: Instance) -> list[Document]:
-    """Return the update that makes `instance` current and keeps what was."""
-    superseded = {
-        "digest": "$blob.digest",
-        "size": "$blob.size",
-        "received_at": "$received_at",
-        "source": "$source",
-    }
-    versions = {"$concatArrays": [_other_versions(instance.blob), [superseded]]}
-    # A value may begin with a dollar sign, which an expression would take for a field.
-    document = {"$literal": instance_document(instance)}
-    return [{"$replaceWith": {"$mergeObjects": [document, {"versions": versions}]}}]
-
-
-def _kept_version(instance: Instance) -> list[Document]:
-    """Return the update that adds `instance` to the versions that are not current."""
-    kept = {"$literal": [version_document(instance)]}
-    versions = {"$concatArrays": [_other_versions(instance.blob), kept]}
-    return [{"$set": {"versions": versions}}]
-
-
-def _other_versions(blob: Blob) -> Document:
-    return {
-        "$filter": {"input": "$versions", "cond": {"$ne": ["$$this.digest", blob.digest]}},
-    }
-
-
-async def _refused(
-    collection: "AsyncIOMotorCollection[Document]",
-    operations: Sequence[InsertOne[Document] | UpdateOne],
-) -> tuple[list[int], set[str]]:
-    """Execute operations in no order.
-
-    Returns
-    -------
-    refused, inserted
-        The positions refused for a duplicate key; the ids of what an upsert inserted.
-    """
-    if not operations:
-        return [], set()
-    try:
-        result = await collection.bulk_write(operations, ordered=False)
-    except BulkWriteError as error:
-        errors = error.details["writeErrors"]
-        if error.details["writeConcernErrors"] or any(
-            each["code"] != _DUPLICATE_KEY for each in errors
-        ):
-            raise
-        inserted = {each["_id"] for each in error.details["upserted"]}
-        return [each["index"] for each in errors], inserted
-    return [], set((result.upserted_ids or {}).values())

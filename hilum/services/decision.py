@@ -11,8 +11,8 @@ import structlog
 
 from hilum.core.errors import NotFound
 from hilum.core.instance import Blob, Header, Instance, Origin
+from hilum.index.instance_writer import Write
 from hilum.index.references import Reference
-from hilum.index.writer import Write
 from hilum.services.sameness import same_data_set
 from hilum.storage.spool import SpoolEntry
 from hilum.storage.store import Store

@@ -26,9 +26,10 @@ from hilum.core.errors import HilumError, NotFound
 from hilum.core.instance import Blob, Instance
 from hilum.imaging.header import read_header
 from hilum.index.bookmark import Bookmark
+from hilum.index.instance_writer import Write
 from hilum.index.references import Reference, References
 from hilum.index.remover import Remover
-from hilum.index.writer import Write, Writer
+from hilum.index.writer import Writer
 from hilum.services.decision import ConflictPolicy
 from hilum.services.sameness import same_data_set
 from hilum.storage.store import Store

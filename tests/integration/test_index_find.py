@@ -14,8 +14,9 @@ from hilum.core.query import Condition, Exact, Model, MomentRange, Query, Range
 from hilum.index import filters, layouts, walk
 from hilum.index.catalogue import Catalogue
 from hilum.index.database import Database
+from hilum.index.instance_writer import Write
 from hilum.index.stored import Match
-from hilum.index.writer import Write, Writer
+from hilum.index.writer import Writer
 from tests.integration.objects import instance
 
 

@@ -9,7 +9,8 @@ from hilum.index import layouts
 from hilum.index.catalogue import Catalogue
 from hilum.index.changes import Changes
 from hilum.index.database import Database
-from hilum.index.writer import Write, Writer
+from hilum.index.instance_writer import Write
+from hilum.index.writer import Writer
 from tests.integration.objects import instance
 
 STUDY = "1.2"

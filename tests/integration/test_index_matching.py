@@ -15,7 +15,8 @@ from hilum.core.levels import Level
 from hilum.core.qido_query import parse_qido
 from hilum.index.catalogue import Catalogue
 from hilum.index.database import Database
-from hilum.index.writer import Write, Writer
+from hilum.index.instance_writer import Write
+from hilum.index.writer import Writer
 from tests.integration.objects import instance
 
 NAMES = [

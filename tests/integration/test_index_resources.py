@@ -13,8 +13,9 @@ from hilum.http.orthanc.describe import Describer
 from hilum.http.orthanc.tag_names import Form
 from hilum.index.attached import Attached
 from hilum.index.database import Database
+from hilum.index.instance_writer import Write
 from hilum.index.resources import Resources
-from hilum.index.writer import Write, Writer
+from hilum.index.writer import Writer
 from tests.integration.objects import instance
 
 

@@ -16,8 +16,9 @@ from hilum.core.query import Condition, Query
 from hilum.index import catalogue as catalogue_module
 from hilum.index.catalogue import Catalogue
 from hilum.index.database import Database
+from hilum.index.instance_writer import Write
 from hilum.index.stored import Match
-from hilum.index.writer import Write, Writer
+from hilum.index.writer import Writer
 from scripts import seed
 
 STUDIES = 1200

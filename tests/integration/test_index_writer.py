@@ -15,8 +15,9 @@ from hilum.core.query import Condition, Exact, Query
 from hilum.index import derive
 from hilum.index.catalogue import Catalogue
 from hilum.index.database import Database, Document
+from hilum.index.instance_writer import Write
 from hilum.index.stored import Match
-from hilum.index.writer import Write, Writer
+from hilum.index.writer import Writer
 from tests.integration.objects import blob, instance
 
 
@@ -418,7 +419,8 @@ async def test_writers_in_processes_of_their_own_agree_on_the_counts(
     program = f"""
 import asyncio, sys
 from hilum.index.database import Database
-from hilum.index.writer import Write, Writer
+from hilum.index.instance_writer import Write
+from hilum.index.writer import Writer
 from tests.integration.objects import instance
 
 async def main(number):

@@ -14,8 +14,9 @@ from hilum.core.errors import Conflict, IdentityMismatch, IndexUnavailable, Inva
 from hilum.core.instance import Blob, Origin
 from hilum.index.catalogue import Catalogue
 from hilum.index.database import Database
+from hilum.index.instance_writer import Write
 from hilum.index.outbox import Outbox
-from hilum.index.writer import Write, Writer
+from hilum.index.writer import Writer
 from hilum.services import promotion
 from hilum.services.crossing import Crossing
 from hilum.services.decision import ConflictPolicy, Outcome

@@ -23,8 +23,9 @@ from hilum.core.query import Query
 from hilum.index import mongod
 from hilum.index.catalogue import Catalogue
 from hilum.index.database import Database
+from hilum.index.instance_writer import Write
 from hilum.index.mongod import EmbeddedMongod, find_mongod
-from hilum.index.writer import Write, Writer
+from hilum.index.writer import Writer
 from tests.integration.objects import instance
 
 

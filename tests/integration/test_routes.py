@@ -14,10 +14,11 @@ from hilum.core.levels import Level
 from hilum.core.routing import Moment, Rule
 from hilum.index.consignments import TRAITS, Consignments
 from hilum.index.database import Database
+from hilum.index.instance_writer import Write
 from hilum.index.outbox import Outbox
 from hilum.index.queue_desk import QueueDesk
 from hilum.index.stored import StoredInstance
-from hilum.index.writer import Write, Writer
+from hilum.index.writer import Writer
 from hilum.services.routing import Route
 from hilum.services.subscriptions import Subscription
 from tests.integration.objects import instance

@@ -10,10 +10,11 @@ from hilum.core.events import Event, Kind
 from hilum.core.instance import Instance
 from hilum.core.levels import Level
 from hilum.index.database import Database
+from hilum.index.instance_writer import Write
 from hilum.index.numbering import Numbering
 from hilum.index.outbox import Outbox
 from hilum.index.stability import Stability
-from hilum.index.writer import Write, Writer
+from hilum.index.writer import Writer
 from hilum.services.stability import Announcing
 from tests.integration.objects import instance
 
