@@ -15,7 +15,7 @@ from hilum.core.query import Condition, Exact, Query
 from hilum.index import derive
 from hilum.index.catalogue import Catalogue
 from hilum.index.database import Database, Document
-from hilum.index.instance_writer import Write
+from hilum.index.instance_writer import InstanceWriter, Write
 from hilum.index.stored import Match
 from hilum.index.writer import Writer
 from tests.integration.objects import blob, instance
@@ -139,7 +139,7 @@ async def test_a_replay_makes_good_what_a_crash_left_undone(
     batch = [Write(instance(f"1.{n}", Modality="CT")) for n in range(5)]
     await writer.write(batch[:2])
     # As if the writer had died after the instances: they are there, the counts are not.
-    await writer._write_instances(batch)
+    await InstanceWriter(database).write(batch)
     assert value(await study_of(catalogue), "NumberOfStudyRelatedInstances") == 2
     assert set(await writer.current([w.instance.header.identity.instance for w in batch])) == {
         w.instance.header.identity.instance for w in batch
@@ -419,7 +419,7 @@ async def test_writers_in_processes_of_their_own_agree_on_the_counts(
     program = f"""
 import asyncio, sys
 from hilum.index.database import Database
-from hilum.index.instance_writer import Write
+from hilum.index.instance_writer import InstanceWriter, Write
 from hilum.index.writer import Writer
 from tests.integration.objects import instance
 

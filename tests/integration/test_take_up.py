@@ -43,7 +43,7 @@ TAKING_UP: tuple[Step, ...] = (
 STORING: tuple[Step, ...] = (
     ("before", "storage.local:LocalStore.put"),
     ("after", "storage.local:LocalStore.put"),
-    ("after", "index.writer:Writer._write_instances"),
+    ("after", "index.instance_writer:InstanceWriter.write"),
     ("after", "index.writer:Writer.write"),
     ("before", "services.promotion:Promotion._release"),
     ("after", "storage.local:LocalStore.contains"),

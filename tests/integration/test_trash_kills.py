@@ -145,7 +145,7 @@ async def test_a_killed_deletion_loses_nothing(
     [
         ("after", "index.trash:TrashNotes.claim"),
         ("after", "storage.local:LocalStore.put"),
-        ("after", "index.writer:Writer._write_instances"),
+        ("after", "index.instance_writer:InstanceWriter.write"),
         ("after", "index.writer:Writer.write"),
         ("after", "storage.entry:SpoolEntry.remove"),  # of three files one is back
         ("before", "index.trash:TrashNotes.drop"),
