@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from scripts.chaos.waiting import wait_until
-from tests.nodes import free_port
+from tests.nodes import alive, free_port
 
 AE_TITLE = "HILUM"
 _START_SECONDS = 60
@@ -153,7 +153,7 @@ class Node:
         self.send(signal.SIGKILL, everyone[:1] if only_first else everyone)
         self._wait()
         wait_until(
-            lambda: not any(Path(f"/proc/{pid}").exists() for pid in everyone),
+            lambda: not any(map(alive, everyone)),
             _STOP_SECONDS,
             "no process outlives the node",
         )

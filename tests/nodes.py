@@ -59,6 +59,14 @@ def wait_until(condition: Callable[[], Any], seconds: float = 30, what: str = ""
         time.sleep(0.02)
 
 
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that nobody has asked for its status does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 @dataclass
 class RunningNode:
     """A node in a process of its own."""

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from tests import generated
-from tests.e2e.test_workers import alive, family, finish, lines, start_sending, workers
-from tests.nodes import RunningNode, running, wait_until
+from tests.e2e.test_workers import family, finish, lines, start_sending, workers
+from tests.nodes import RunningNode, alive, running, wait_until
 
 COUNT = 60
 

@@ -13,7 +13,7 @@ import pytest
 from hilum.index.mongod import find_mongod
 from tests import dcmtk, generated
 from tests.contract.spooling import received
-from tests.nodes import RunningNode, running, wait_until
+from tests.nodes import RunningNode, alive, running, wait_until
 
 COUNT = 40
 
@@ -139,4 +139,4 @@ def test_the_embedded_mongod_is_started_again_when_it_dies(
 def test_no_mongod_outlives_its_node(running_node: RunningNode) -> None:
     pid = int((running_node.data_dir / "mongodb" / "mongod.lock").read_text())
     running_node.kill()
-    wait_until(lambda: not Path(f"/proc/{pid}").exists(), 30, "mongod ends with its node")
+    wait_until(lambda: not alive(pid), 30, "mongod ends with its node")

@@ -21,7 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests import dcmtk, generated
 from tests.contract.spooling import received
 from tests.e2e.test_index_away import Mongod
-from tests.nodes import RunningNode, free_port, wait_until
+from tests.nodes import RunningNode, alive, free_port, wait_until
 
 Launch = Callable[..., RunningNode]
 COUNT = 60
@@ -40,13 +40,6 @@ def workers(node: RunningNode) -> dict[int, int]:
         int(str(each["worker"])): int(str(each["pid"])) for each in lines(node, "worker started")
     }
     return {number: pid for number, pid in started.items() if alive(pid)}
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def family(node: RunningNode) -> list[int]:
