@@ -78,3 +78,25 @@ class CountingFile(io.RawIOBase):
 
     def tell(self) -> int:
         return self._file.tell()
+
+
+def with_unknown_vrs(letters: bytes) -> bytes:
+    """Return a data set in explicit VR with elements of a VR that is none.
+
+    They are a patient's name, private elements with ``CD`` in an item and with ``EFGH``.
+    """
+
+    def element(tag: int, value: bytes) -> bytes:
+        # PS3.5 6.2, note 2: VRs of later editions are as UN is. What is no VR has a short length.
+        length = struct.pack("<HI", 0, len(value))
+        if not letters.isalpha():
+            length = struct.pack("<H", len(value))
+        return struct.pack("<HH2s", tag >> 16, tag & 0xFFFF, letters) + length + value
+
+    inside = element(0x00091002, b"CD")
+    items = struct.pack("<HHI", 0xFFFE, 0xE000, len(inside)) + inside
+    sequence = struct.pack("<HH2sHI", 0x0009, 0x1001, b"SQ", 0, len(items)) + items
+    unknown = sequence + element(0x00091003, b"EFGH") + element(0x00100010, b"Doe^Jane")
+    study = struct.pack("<HH2sH", 0x0020, 0x000D, b"UI", 6)
+    before, behind = encoded(minimal(Rows=5)).split(study)
+    return before + unknown + study + behind

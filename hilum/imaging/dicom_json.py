@@ -27,6 +27,7 @@ from hilum.imaging.encoding import (
     SEQUENCE_END,
     SHORT_HEADER,
     UNDEFINED,
+    UNKNOWN_VRS,
     BytesReader,
     Unusual,
     Window,
@@ -295,15 +296,11 @@ def _header(raw: bytes, position: int, explicit: bool) -> tuple[int, int, str, i
     width = LENGTH_BYTES.get(letters)
     if width is None:
         raise Unusual("an unknown VR")
+    vr = "UN" if letters in UNKNOWN_VRS else letters.decode()
     if width == 4:
-        return (
-            group,
-            number,
-            letters.decode(),
-            _unpack(LONG_LENGTH, raw, position + 8)[0],
-            position + 12,
-        )
-    return group, number, letters.decode(), length, position + 8
+        length = _unpack(LONG_LENGTH, raw, position + 8)[0]
+        return group, number, vr, length, position + 12
+    return group, number, vr, length, position + 8
 
 
 def _unpack(layout: struct.Struct, raw: bytes, position: int) -> tuple[Any, ...]:

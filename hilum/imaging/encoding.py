@@ -1,6 +1,7 @@
 """The encoding of data elements (PS3.5 7): headers, lengths, and the way past a sequence."""
 
 import struct
+from itertools import product
 from typing import Final
 
 from hilum.imaging.reader import Reader
@@ -19,12 +20,25 @@ SHORT_HEADER: Final = struct.Struct("<HH2sH")
 IMPLICIT_HEADER: Final = struct.Struct("<HHI")
 LONG_LENGTH: Final = struct.Struct("<I")
 
-#: Bytes of the length field of each VR in an explicit encoding (PS3.5 7.1.2).
-LENGTH_BYTES: Final = {
+_STANDARD_LENGTH_BYTES: Final = {
     **dict.fromkeys(
         b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split(b" "), 2
     ),
     **dict.fromkeys(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split(b" "), 4),
+}
+_CAPITALS: Final = range(ord("A"), ord("Z") + 1)
+
+#: Letters that are no VR of the standard. Those of later editions are capitals, with a length
+#: field as that of UN (PS3.5 6.2, note 2). Question marks or blanks, with a short one, are old
+#: programs' word for what they do not know; dcmtk reads both likewise.
+UNKNOWN_VRS: Final = frozenset(
+    {bytes(letters) for letters in product(_CAPITALS, repeat=2)} | {b"??", b"  "}
+) - frozenset(_STANDARD_LENGTH_BYTES)
+
+#: Bytes of the length field of each VR in an explicit encoding (PS3.5 7.1.2).
+LENGTH_BYTES: Final = {
+    **{letters: 4 if letters.isalpha() else 2 for letters in UNKNOWN_VRS},
+    **_STANDARD_LENGTH_BYTES,
 }
 
 _WINDOW_BYTES: Final = 16 << 10

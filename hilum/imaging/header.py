@@ -23,6 +23,7 @@ from hilum.imaging.encoding import (
     IMPLICIT_VR_LITTLE_ENDIAN,
     LENGTH_BYTES,
     UNDEFINED,
+    UNKNOWN_VRS,
     Unusual,
 )
 from hilum.imaging.frame_table import frame_offsets, walk_fragments
@@ -172,7 +173,8 @@ def _usable_vr(stated: str, dictionary: str) -> str:
     shape that readers of the index know the attribute by.
     """
     both_strings = stated in STRING_VRS and dictionary in STRING_VRS
-    if both_strings or stated in {"", "UN", "OB", dictionary}:
+    untold = stated in {"", "UN", "OB"} or stated.encode() in UNKNOWN_VRS
+    if untold or both_strings or stated == dictionary:
         return dictionary
     numeric = NUMBER_VRS | {"IS", "DS"}
     return stated if stated in numeric and dictionary in numeric else ""

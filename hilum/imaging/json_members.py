@@ -7,6 +7,7 @@ import orjson
 from pydicom.datadict import dictionary_VR, private_dictionary_VR
 
 from hilum.imaging.dicom_json import Codecs, element
+from hilum.imaging.encoding import UNKNOWN_VRS
 
 #: Stands for the address of the instance in front of ``/bulkdata/…``.
 BASE: Final = b"\x01"
@@ -18,7 +19,7 @@ VALUE_LIMIT_BYTES: Final = 64 << 10
 #: Up to here a value is mostly the same in the next instance (`shared_member`).
 SHARED_VALUE_BYTES: Final = 64
 #: VRs, as explicit and implicit encodings have them, that do not tell what a value is.
-UNTOLD: Final = frozenset({b"", b"UN"})
+UNTOLD: Final = frozenset({b"", b"UN", *UNKNOWN_VRS})
 _BINARY: Final = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
 #: VRs whose values may be bulk data (PS3.18 F.2.2); no others grow that long.
 _MAY_BE_BULK: Final = _BINARY | frozenset(

@@ -27,7 +27,7 @@ from hilum.imaging.dicom_json import swapped
 from hilum.imaging.header import read_header
 from hilum.imaging.reader import open_reader
 from tests.corpus import all_files
-from tests.data_sets import encapsulated, encoded, minimal, native, part10
+from tests.data_sets import encapsulated, encoded, minimal, native, part10, with_unknown_vrs
 
 EXPLICIT, IMPLICIT = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2"
 BIG_ENDIAN = "1.2.840.10008.1.2.2"
@@ -268,6 +268,15 @@ def test_private_elements_have_the_vr_of_their_creator() -> None:
     data_set[0x70530010].value = "NOBODY KNOWS"
     made = json_of_bytes(part10(encoded(data_set, implicit=True), IMPLICIT))
     assert made["70531000"] == {"vr": "UN", "InlineBinary": base64.b64encode(b"0.5 ").decode()}
+
+
+@pytest.mark.parametrize("letters", [b"??", b"  ", b"ZZ"])
+def test_a_vr_that_is_none_is_that_of_the_dictionary_or_unknown(letters: bytes) -> None:
+    json = json_of_bytes(part10(with_unknown_vrs(letters)))
+    assert json["00100010"] == {"vr": "PN", "Value": [{"Alphabetic": "Doe^Jane"}]}
+    assert json["00091003"] == {"vr": "UN", "InlineBinary": "RUZHSA=="}
+    assert json["00091001"]["Value"] == [{"00091002": {"vr": "UN", "InlineBinary": "Q0Q="}}]
+    assert json["00280010"]["Value"] == [5]
 
 
 def test_every_value_can_be_had_by_its_path(quiet: None) -> None:

@@ -35,7 +35,9 @@ from tests.data_sets import (
     minimal,
     native,
     part10,
+    with_unknown_vrs,
 )
+from tests.dcmtk import dump
 
 
 def read(data: bytes) -> Header:
@@ -330,6 +332,18 @@ def test_a_header_that_states_other_vrs_keeps_the_shape_the_index_knows() -> Non
     assert values(header, "InstanceNumber") == [7]
     assert values(header, "Rows") == [5]
     assert values(header, "WindowCenter") == [6]
+
+
+@pytest.mark.parametrize("letters", [b"??", b"  ", b"ZZ"])
+def test_an_unknown_vr_is_read_as_dcmtk_reads_it(letters: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "unknown.dcm"
+    path.write_bytes(part10(with_unknown_vrs(letters)))
+    behind_them = {"Rows": "5", "SOPInstanceUID": INSTANCE}
+    assert dump(path, *behind_them) == behind_them
+    header = read_path(path)
+    assert values(header, "PatientName") == [{"Alphabetic": "Doe^Jane"}]
+    assert values(header, "Rows") == [5]
+    assert header.identity.sop_instance_uid == INSTANCE
 
 
 def test_big_endian_numbers_and_sequences() -> None:
