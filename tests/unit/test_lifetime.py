@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+#: Whoever runs the tests may ignore signals, by `nohup` for instance, and what he starts does too.
+_HEEDING = ("env", "--default-signal=HUP,INT,TERM")
 #: Takes until it is told so to leave, and says where it is.
 PROGRAM = """
 import asyncio, sys
@@ -28,7 +30,7 @@ asyncio.run(run_until_told(running(), ready, patient="patient" in sys.argv))
 
 
 class Process:
-    def __init__(self, *arguments: str, before: tuple[str, ...] = ()) -> None:
+    def __init__(self, *arguments: str, before: tuple[str, ...] = _HEEDING) -> None:
         self._process = subprocess.Popen(
             [*before, sys.executable, "-c", PROGRAM, *arguments],
             stdin=subprocess.PIPE,
