@@ -22,10 +22,10 @@ from hilum.imaging.encoding import (
     IMPLICIT_HEADER,
     IMPLICIT_VR_LITTLE_ENDIAN,
     ITEM,
-    LENGTH_BYTES,
     LONG_LENGTH,
     SEQUENCE_END,
     SHORT_HEADER,
+    STANDARD_LENGTH_BYTES,
     UNDEFINED,
 )
 from hilum.imaging.part10 import file_meta
@@ -186,7 +186,7 @@ def _element(tag: str, vr: str, bulk: BulkData) -> Iterator[bytes]:
     length = size + size % 2
     if length > _LARGEST_BYTES:
         raise Invalid("a value is longer than an element can be")
-    width = LENGTH_BYTES.get(vr.encode("ascii", "replace"), 0)
+    width = STANDARD_LENGTH_BYTES.get(vr.encode("ascii", "replace"), 0)
     if vr == "SQ" or not width:
         raise Invalid(f"bulk data cannot be the value of VR {vr[:2]}")
     if width == 2 and length > _LARGEST_SHORT_BYTES:

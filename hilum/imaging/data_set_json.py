@@ -27,6 +27,7 @@ from hilum.imaging.encoding import (
     LENGTH_BYTES,
     LONG_LENGTH,
     SHORT_HEADER,
+    STANDARD_LENGTH_BYTES,
     UNDEFINED,
     Unusual,
     Window,
@@ -259,7 +260,7 @@ class _Text:
             return
         vr = self._reader.read_at(pixels.offset - 8, 2) if self._explicit else b""
         encapsulated = pixels.length == UNDEFINED
-        if vr not in LENGTH_BYTES:
+        if vr not in STANDARD_LENGTH_BYTES:
             vr = b"OB" if encapsulated else known_vr(pixels.tag, False).encode()
         address = bulk(pixels.tag, vr.decode(), f"{pixels.tag:08X}")
         self._members.append(address if pixels.length else empty(pixels.tag, vr.decode()))

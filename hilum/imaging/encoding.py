@@ -20,7 +20,9 @@ SHORT_HEADER: Final = struct.Struct("<HH2sH")
 IMPLICIT_HEADER: Final = struct.Struct("<HHI")
 LONG_LENGTH: Final = struct.Struct("<I")
 
-_STANDARD_LENGTH_BYTES: Final = {
+#: Bytes of the length field of the standard's VRs in an explicit encoding (PS3.5 7.1.2): of
+#: those that are written.
+STANDARD_LENGTH_BYTES: Final = {
     **dict.fromkeys(
         b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split(b" "), 2
     ),
@@ -33,12 +35,12 @@ _CAPITALS: Final = range(ord("A"), ord("Z") + 1)
 #: programs' word for what they do not know; dcmtk reads both likewise.
 UNKNOWN_VRS: Final = frozenset(
     {bytes(letters) for letters in product(_CAPITALS, repeat=2)} | {b"??", b"  "}
-) - frozenset(_STANDARD_LENGTH_BYTES)
+) - frozenset(STANDARD_LENGTH_BYTES)
 
-#: Bytes of the length field of each VR in an explicit encoding (PS3.5 7.1.2).
+#: The same of all that are read.
 LENGTH_BYTES: Final = {
     **{letters: 4 if letters.isalpha() else 2 for letters in UNKNOWN_VRS},
-    **_STANDARD_LENGTH_BYTES,
+    **STANDARD_LENGTH_BYTES,
 }
 
 _WINDOW_BYTES: Final = 16 << 10
