@@ -21,7 +21,7 @@ Attributes: TypeAlias = dict[str, dict[str, Any]]
 # of an instance itself is asked for a few times on its way. (A `cached_property` takes a lock
 # that is one for all, and threads that receive would wait for each other.)
 _shared_id = lru_cache(256)(public_id)
-_instance_id = lru_cache(4096)(public_id)
+_instance_id = lru_cache(1024)(public_id)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ _TITLES: Final = slice(10, 42)
 _CALLED: Final = slice(10, 26)
 _CALLING: Final = slice(26, 42)
 _TITLE_BYTES: Final = 16
+_UID_BYTES: Final = 64
 _RESERVED: Final = bytes(32)
 
 _ITEM: Final = struct.Struct(">BxH")
@@ -272,10 +273,17 @@ def _uid_and_rest(content: bytes) -> tuple[str, bytes]:
     return _uid(content[2 : 2 + length]), content[2 + length :]
 
 
-# A request repeats its transfer syntaxes in every context.
-@lru_cache(maxsize=4096)
 def _uid(raw: bytes) -> str:
+    # Strangers send these: what is no UID for its length is not remembered.
+    return _shared_uid(raw) if len(raw) <= _UID_BYTES else _read_uid(raw)
+
+
+def _read_uid(raw: bytes) -> str:
     return raw.decode("ascii", "backslashreplace").strip(" \0")
+
+
+# A request repeats its transfer syntaxes in every context.
+_shared_uid = lru_cache(maxsize=4096)(_read_uid)
 
 
 def _title(raw: bytes) -> str:

@@ -1,6 +1,7 @@
 """PDUs of negotiation, beside pynetdicom's reading and writing of the same bytes."""
 
 import struct
+import tracemalloc
 from contextlib import suppress
 from typing import Any
 
@@ -258,3 +259,18 @@ def test_contexts_may_have_any_number() -> None:
 def test_items_that_do_not_fit_are_a_violation(pdu: bytes) -> None:
     with pytest.raises(ProtocolViolation):
         read_request(pdu)
+
+
+def test_nothing_is_remembered_of_requests_that_fill_memory() -> None:
+    plain = write_request("HILUM", "CT1", [], UserInformation())
+    tracemalloc.start()
+    try:
+        for number in range(1000):
+            long = b"%05d" % number * 13_000
+            syntax = struct.pack(">BxH", 0x30, len(long)) + long
+            context = struct.pack(">BxH", 0x20, len(syntax) + 4) + bytes((1, 0, 0, 0)) + syntax
+            assert read_request(plain + context).proposed[0].abstract_syntax == long.decode()
+        remembered_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert remembered_bytes < 4 << 20
